@@ -1,0 +1,58 @@
+// Writes GGUF version 3 files: metadata in the order given, tensors aligned to 32 bytes, one atomic write.
+#ifndef LORIKEET_COMMON_GGUF_WRITER_H_
+#define LORIKEET_COMMON_GGUF_WRITER_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "common/base/tensor_type.h"
+#include "common/gguf/reader.h"
+
+namespace lorikeet {
+
+// Not thread-safe.  Keys and tensor names must be unique (CHECKed: our own bug).
+class GgufWriter {
+ public:
+  void AddString(std::string_view key, std::string_view value);
+  void AddBool(std::string_view key, bool value);
+  void AddUint32(std::string_view key, uint32_t value);
+  void AddUint64(std::string_view key, uint64_t value);
+  void AddFloat32(std::string_view key, float value);
+  void AddStrings(std::string_view key, const std::vector<std::string>& values);
+  void AddFloat32s(std::string_view key, std::span<const float> values);
+  void AddInt32s(std::string_view key, std::span<const int32_t> values);
+  // Copies one key with its exact type and bytes from another file.
+  void CopyMetadata(const GgufFile& from, std::string_view key);
+
+  // `data` is copied; shape in GGUF order (shape[0] = row length).  REQUIRES: data.size() fits type and shape.
+  void AddTensor(std::string_view name, TensorType type, std::vector<int64_t> shape,
+                 std::span<const uint8_t> data);
+  void AddTensor(std::string_view name, std::vector<int64_t> shape, std::span<const float> data);
+
+  // The whole file in memory.
+  std::string Serialize() const;
+  // Serialize + WriteFileAtomic.
+  absl::Status Write(const std::string& path) const;
+
+ private:
+  struct Entry {
+    std::string key;
+    std::string encoded;  // type word and value
+  };
+  struct Tensor {
+    std::string name;
+    TensorType type;
+    std::vector<int64_t> shape;
+    std::string data;
+  };
+  std::vector<Entry> entries_;
+  std::vector<Tensor> tensors_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COMMON_GGUF_WRITER_H_

@@ -1,0 +1,65 @@
+// The coordinator's side of one secure aggregation session, as a pure state machine.
+//
+// Messages are accepted for the current step until the owner (coordinator/rounds) closes it, by count or deadline.
+// A repeated identical message is accepted again (devices retry); a different one from the same client is
+// ALREADY_EXISTS.  A late or early message is FAILED_PRECONDITION.  Memory O(d + n k): masked inputs are added as they
+// come.  Not thread-safe.  No I/O, no clock.  Deterministic: the same calls in the same order give the same state,
+// which is how a coordinator recovers (it replays the accepted messages from its store).
+#ifndef LORIKEET_COMMON_SECAGG_SERVER_H_
+#define LORIKEET_COMMON_SECAGG_SERVER_H_
+
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/secagg/masked_update.h"
+#include "common/secagg/messages.h"
+
+namespace lorikeet {
+
+enum class SecAggStep { kAdvertise, kShare, kMask, kAcknowledge, kUnmask, kDone, kAborted };
+std::string_view SecAggStepName(SecAggStep step);
+
+class SecAggServer {
+ public:
+  static absl::StatusOr<std::unique_ptr<SecAggServer>> Create(const SecAggParameters& parameters);
+  ~SecAggServer();
+
+  SecAggStep step() const;
+  // Clients expected in, and arrived in, the current step.
+  int expected() const;
+  int arrived() const;
+
+  // R0.  Returns a ticket: the client's position in arrival order (its index follows when the step is closed).
+  // RESOURCE_EXHAUSTED when cohort_max are in; INVALID_ARGUMENT for keys seen before from another ticket.
+  absl::StatusOr<uint32_t> AddAdvertisement(const KeyAdvertisement& message);
+  absl::Status CloseAdvertise();  // ABORTED if fewer than cohort_min arrived (also below)
+  absl::StatusOr<KeyDirectory> DirectoryFor(uint32_t ticket) const;
+
+  absl::Status AddShareKeys(const ShareKeysMessage& message);  // R1
+  absl::Status CloseShare();
+  absl::StatusOr<ShareDelivery> DeliveryFor(ClientIndex client) const;
+
+  absl::Status AddMaskedUpdate(const MaskedUpdate& message);  // R2
+  absl::Status CloseMask();
+  absl::StatusOr<SurvivorLists> SurvivorsFor(ClientIndex client) const;
+
+  absl::Status AddAcknowledgement(const Acknowledgement& message);  // R3
+  absl::Status CloseAcknowledge();
+  absl::StatusOr<AcknowledgementSet> AcknowledgementsFor(ClientIndex client) const;
+
+  absl::Status AddUnmaskResponse(const UnmaskResponse& message);  // R4
+  // True when every secret can be reconstructed from what arrived.
+  bool CanFinish() const;
+  absl::StatusOr<AggregateSum> Finish();
+
+ private:
+  struct State;
+  explicit SecAggServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COMMON_SECAGG_SERVER_H_

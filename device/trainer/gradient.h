@@ -1,0 +1,59 @@
+// Exact reverse-mode gradients of the token loss with respect to one adapter, on a frozen, possibly quantized base.
+//
+// Weights are dequantized panel by panel; each layer's input is kept and the layer is recomputed in the backward pass;
+// the vocabulary loss is chunked and never holds [T, V].
+#ifndef LORIKEET_DEVICE_TRAINER_GRADIENT_H_
+#define LORIKEET_DEVICE_TRAINER_GRADIENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/adapter/adapter.h"
+#include "common/base/thread_pool.h"
+#include "device/model/model.h"
+
+namespace lorikeet {
+
+// One training example.  loss_mask[i] weighs the loss of predicting tokens[i] from those before it; loss_mask[0] is
+// ignored.  Empty mask: all ones.
+struct Sequence {
+  std::vector<TokenId> tokens;
+  std::vector<float> loss_mask;
+};
+
+// Gradients of the trained numbers of one AdapterMatrix: A and B for kLora, core for kCore (the others stay empty).
+struct MatrixGradient {
+  std::vector<float> a;
+  std::vector<float> b;
+  std::vector<float> core;
+};
+
+struct GradientResult {
+  double loss_sum = 0;    // sum of mask * nll over all sequences, nats
+  double weight_sum = 0;  // sum of mask entries that count
+  double loss() const { return weight_sum > 0 ? loss_sum / weight_sum : 0; }
+};
+
+// Not thread-safe; uses the given pool.  Deterministic for a fixed number of threads and ISA.
+class GradientEngine {
+ public:
+  static absl::StatusOr<std::unique_ptr<GradientEngine>> Create(std::shared_ptr<const Model> model,
+                                                                ThreadPool* pool);
+  virtual ~GradientEngine() = default;
+
+  // Loss over `batch` with `trained` and the `frozen` adapters active; d (loss_sum / weight_sum of the whole batch) /
+  // d parameters into `gradients` (one entry per matrix of `trained`, resized).  Null `gradients`: loss only.
+  // INVALID_ARGUMENT: empty batch, token out of range, nothing to learn (weight_sum = 0).  Errors as CheckAdapter.
+  // INTERNAL when the loss is not finite.
+  virtual absl::StatusOr<GradientResult> Compute(const Adapter& trained, std::span<const AdapterRef> frozen,
+                                                 std::span<const Sequence> batch,
+                                                 std::vector<MatrixGradient>* gradients) = 0;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_TRAINER_GRADIENT_H_

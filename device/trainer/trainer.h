@@ -1,0 +1,99 @@
+// Training an adapter: batches, AdamW, schedules, held-out loss, early stop, checkpoints.
+#ifndef LORIKEET_DEVICE_TRAINER_TRAINER_H_
+#define LORIKEET_DEVICE_TRAINER_TRAINER_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/adapter/adapter.h"
+#include "common/base/clock.h"
+#include "common/base/thread_pool.h"
+#include "device/model/model.h"
+#include "device/trainer/gradient.h"
+
+namespace lorikeet {
+
+enum class Schedule { kConstant, kLinear, kCosine };
+
+struct TrainOptions {
+  int max_steps = 0;          // 0: by epochs
+  double epochs = 3;
+  int batch_size = 4;         // sequences per optimizer step
+  double learning_rate = 1e-3;
+  Schedule schedule = Schedule::kCosine;
+  int warmup_steps = 0;
+  double weight_decay = 0.0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double clip_gradient_norm = 1.0;  // global L2; 0 = off
+  int eval_every = 0;               // steps between evaluations; 0 = once per epoch
+  int patience = 0;                 // evaluations without improvement before stopping; 0 = off
+  bool keep_best = true;            // result = adapter of the best evaluation (when there is an eval set)
+  uint64_t seed = 1;
+  absl::Duration max_duration = absl::InfiniteDuration();
+  std::string checkpoint_dir;       // empty: none
+  int checkpoint_every = 10;        // steps
+  bool resume = false;              // from checkpoint_dir, if there is one
+};
+
+struct LossPoint {
+  int step = 0;
+  double loss = 0;
+};
+
+struct TrainResult {
+  Adapter adapter;
+  int steps = 0;
+  int64_t tokens = 0;
+  std::vector<LossPoint> train_loss;  // every step, nats a token
+  std::vector<LossPoint> eval_loss;   // step 0 (before training) first
+  double tokens_per_second = 0;
+  std::string stopped_because;        // "steps", "epochs", "patience", "time", "cancelled"
+};
+
+struct TrainProgress {
+  int step = 0;
+  int total_steps = 0;
+  double loss = 0;
+  std::optional<double> eval_loss;
+  double tokens_per_second = 0;
+};
+
+// Returns false to stop after this step (the result is kept; stopped_because = "cancelled").
+using ProgressCallback = std::function<bool(const TrainProgress&)>;
+
+// A fresh adapter.  kLora: A ~ uniform Kaiming, B = 0 (no effect at first).  kCore: needs factors, see MakeCoreAdapter
+// in device/personalization; here random orthonormal A, B (QR of a Gaussian) and R = 0.
+// INVALID_ARGUMENT: rank larger than a matrix, no module.
+struct AdapterSpec {
+  AdapterKind kind = AdapterKind::kLora;
+  int rank = 8;
+  float alpha = 16;
+  std::vector<Module> modules;  // empty = all
+  uint64_t seed = 1;
+};
+absl::StatusOr<Adapter> MakeAdapter(const Model& model, const AdapterSpec& spec);
+
+// Mean token loss (nats) of sequences under the given adapters, no gradients.
+absl::StatusOr<GradientResult> EvaluateLoss(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                            std::span<const AdapterRef> adapters,
+                                            std::span<const Sequence> sequences);
+
+// Trains `start` on `train` with `frozen` adapters active.  Deterministic: same inputs, seed, threads and ISA, same
+// adapter byte for byte, also across a kill and resume.  An empty `eval` means no evaluation and no early stop.
+absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool* pool, const Clock& clock,
+                                  Adapter start, std::span<const AdapterRef> frozen,
+                                  std::span<const Sequence> train, std::span<const Sequence> eval,
+                                  const TrainOptions& options, const ProgressCallback& progress = nullptr);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_TRAINER_TRAINER_H_

@@ -1,0 +1,105 @@
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <numeric>
+
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/random.h"
+#include "common/base/strings.h"
+#include "common/base/tensor_type.h"
+#include "common/base/thread_pool.h"
+#include "tests/support/shared_data.h"
+
+namespace lorikeet {
+namespace {
+
+// RFC 7693 gives BLAKE2b-512; this is the 256-bit digest of "abc" from the BLAKE2 reference implementation.
+TEST(HashTest, KnownDigest) {
+  EXPECT_EQ(ToHex(Blake2b(AsBytes("abc"))),
+            "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
+}
+
+TEST(HashTest, HexRoundTripAndRejects) {
+  const Hash256 hash = Blake2b(AsBytes("x"));
+  EXPECT_EQ(HashFromHex(ToHex(hash)).value(), hash);
+  EXPECT_FALSE(FromHex("abc").ok());
+  EXPECT_FALSE(FromHex("zz").ok());
+  EXPECT_FALSE(HashFromHex("00ff").ok());
+}
+
+TEST(SeededRandomTest, SameSeedSameBytesWhateverTheCallSizes) {
+  SeededRandom a("t", 7), b("t", 7), c("t", 8);
+  std::vector<uint8_t> x(10000), y(10000), z(10000);
+  a.Fill(x);
+  for (size_t i = 0; i < y.size(); i += 100) b.Fill(std::span(y).subspan(i, 100));
+  c.Fill(z);
+  EXPECT_EQ(x, y);
+  EXPECT_NE(x, z);
+}
+
+TEST(RngTest, StateResumes) {
+  Rng rng(3);
+  for (int i = 0; i < 10; ++i) rng.Next();
+  Rng other(99);
+  other.set_state(rng.state());
+  EXPECT_EQ(rng.Next(), other.Next());
+}
+
+TEST(RngTest, NormalHasUnitVariance) {
+  Rng rng(5);
+  double sum = 0, squares = 0;
+  constexpr int kN = 200000;
+  for (int i = 0; i < kN; ++i) {
+    const double x = rng.Normal();
+    sum += x;
+    squares += x * x;
+  }
+  // Seeded, so this cannot flake; bounds are 8 standard errors.
+  EXPECT_NEAR(sum / kN, 0, 8 / std::sqrt(kN));
+  EXPECT_NEAR(squares / kN, 1, 8 * std::sqrt(2.0 / kN));
+}
+
+TEST(FileTest, AtomicWriteReplacesWholeAndKeepsOldOnError) {
+  const std::string dir = MakeTempDir("base");
+  const std::string path = dir + "/f";
+  ASSERT_TRUE(WriteFileAtomic(path, "one").ok());
+  ASSERT_TRUE(WriteFileAtomic(path, "two").ok());
+  EXPECT_EQ(ReadFile(path).value(), "two");
+  EXPECT_EQ(WriteFileAtomic(dir + "/none/f", "x").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadFile(path, 2).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 1);
+}
+
+TEST(FileTest, MapsAndReportsMissing) {
+  const std::string path = MakeTempDir("base") + "/f";
+  ASSERT_TRUE(WriteFileAtomic(path, "mapped").ok());
+  EXPECT_EQ(AsChars(MappedFile::Open(path).value()->bytes()), "mapped");
+  EXPECT_EQ(MappedFile::Open(path + "x").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(ThreadPoolTest, CoversEveryIndexOnce) {
+  for (int threads : {1, 2, 5}) {
+    ThreadPool pool(threads);
+    for (int64_t count : {0, 1, 7, 1000}) {
+      std::vector<std::atomic<int>> seen(count);
+      for (int repeat = 0; repeat < 200; ++repeat) {
+        pool.ParallelFor(count, 3, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) ++seen[i];
+        });
+      }
+      for (auto& n : seen) EXPECT_EQ(n, 200);
+    }
+  }
+}
+
+TEST(TensorTypeTest, NamesAndSizes) {
+  EXPECT_EQ(ParseTensorType("q4_0"), TensorType::kQ4_0);
+  EXPECT_EQ(ParseTensorType("nope"), std::nullopt);
+  EXPECT_EQ(RowBytes(TensorType::kQ8_0, 64), 68);
+  EXPECT_EQ(FindTensorType(99), nullptr);
+}
+
+}  // namespace
+}  // namespace lorikeet
