@@ -1,4 +1,5 @@
-// Time as a dependency: everything that waits or stamps takes a Clock, so that tests and the simulator own time.
+// Time as a dependency: everything that waits or stamps takes a Clock, so that tests and the
+// simulator own time.
 #ifndef LORIKEET_COMMON_BASE_CLOCK_H_
 #define LORIKEET_COMMON_BASE_CLOCK_H_
 

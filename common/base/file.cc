@@ -21,17 +21,22 @@ absl::Status ErrnoError(const char* what, const std::string& path) {
   const std::string message = absl::StrCat("cannot ", what, " ", path, ": ", std::strerror(error));
   switch (error) {
     case ENOENT:
-    case ENOTDIR: return absl::NotFoundError(message);
+    case ENOTDIR:
+      return absl::NotFoundError(message);
     case EACCES:
     case EPERM:
-    case EROFS: return absl::PermissionDeniedError(message);
+    case EROFS:
+      return absl::PermissionDeniedError(message);
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
-    case EMFILE: return absl::ResourceExhaustedError(message);
+    case EMFILE:
+      return absl::ResourceExhaustedError(message);
     case EISDIR:
-    case EINVAL: return absl::InvalidArgumentError(message);
-    default: return absl::UnavailableError(message);
+    case EINVAL:
+      return absl::InvalidArgumentError(message);
+    default:
+      return absl::UnavailableError(message);
   }
 }
 
@@ -144,8 +149,7 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   if (size == 0) return std::unique_ptr<MappedFile>(new MappedFile(path, nullptr, 0));
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) return ErrnoError("map", path);
-  return std::unique_ptr<MappedFile>(
-      new MappedFile(path, static_cast<const uint8_t*>(data), size));
+  return std::unique_ptr<MappedFile>(new MappedFile(path, static_cast<const uint8_t*>(data), size));
 }
 
 MappedFile::~MappedFile() {

@@ -1,4 +1,5 @@
-// Files: whole reads, atomic durable writes, read-only mappings.  Errors name the path and what the system said.
+// Files: whole reads, atomic durable writes, read-only mappings.  Errors name the path and what the
+// system said.
 #ifndef LORIKEET_COMMON_BASE_FILE_H_
 #define LORIKEET_COMMON_BASE_FILE_H_
 
@@ -14,12 +15,14 @@
 namespace lorikeet {
 
 // NOT_FOUND if there is no such file; RESOURCE_EXHAUSTED if it is larger than max_bytes.
-absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes = uint64_t{1} << 32);
+absl::StatusOr<std::string> ReadFile(const std::string& path,
+                                     uint64_t max_bytes = uint64_t{1} << 32);
 
-// Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the directory: after a crash
-// the old content or the new is there, never a mixture.  On error (RESOURCE_EXHAUSTED when the disk is full) the old
-// file is untouched.  `mode` as in chmod.
-absl::Status WriteFileAtomic(const std::string& path, std::string_view content, unsigned mode = 0644);
+// Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the
+// directory: after a crash the old content or the new is there, never a mixture.  On error
+// (RESOURCE_EXHAUSTED when the disk is full) the old file is untouched.  `mode` as in chmod.
+absl::Status WriteFileAtomic(const std::string& path, std::string_view content,
+                             unsigned mode = 0644);
 
 // Creates the directory and its parents; OK if it exists.
 absl::Status MakeDirs(const std::string& path);

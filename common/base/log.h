@@ -8,7 +8,8 @@ namespace lorikeet {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 
-// Lines under this level are dropped.  Default kWarning, or $LORIKEET_LOG (debug, info, warning, error, off).
+// Lines under this level are dropped.  Default kWarning, or $LORIKEET_LOG (debug, info, warning,
+// error, off).
 void SetLogLevel(LogLevel level);
 
 // Thread-safe.  Format with absl::StrFormat or absl::StrCat.

@@ -1,8 +1,9 @@
 // Randomness as a dependency.
 //
-// RandomSource gives bytes fit for keys.  SystemRandom asks the operating system through libsodium; SeededRandom is a
-// ChaCha20 stream of a 32-byte seed, for simulations, tests and public randomness that every party must derive alike.
-// Rng is a small fast generator for training and sampling: reproducible, never for keys.
+// RandomSource gives bytes fit for keys.  SystemRandom asks the operating system through libsodium;
+// SeededRandom is a ChaCha20 stream of a 32-byte seed, for simulations, tests and public randomness
+// that every party must derive alike. Rng is a small fast generator for training and sampling:
+// reproducible, never for keys.
 #ifndef LORIKEET_COMMON_BASE_RANDOM_H_
 #define LORIKEET_COMMON_BASE_RANDOM_H_
 
@@ -48,7 +49,8 @@ class SeededRandom final : public RandomSource {
   size_t used_ = 4096;
 };
 
-// xoshiro256++ (Blackman and Vigna 2019) seeded by splitmix64.  Not for keys, not for privacy noise.
+// xoshiro256++ (Blackman and Vigna 2019) seeded by splitmix64.  Not for keys, not for privacy
+// noise.
 class Rng {
  public:
   explicit Rng(uint64_t seed);

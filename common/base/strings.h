@@ -1,4 +1,5 @@
-// Bridges between std::string_view, which our interfaces take, and absl::string_view, a different type in Debian.
+// Bridges between std::string_view, which our interfaces take, and absl::string_view, a different
+// type in Debian.
 #ifndef LORIKEET_COMMON_BASE_STRINGS_H_
 #define LORIKEET_COMMON_BASE_STRINGS_H_
 

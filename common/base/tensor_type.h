@@ -1,7 +1,7 @@
 // Element types of tensors: the numbers GGUF gives them, and how their blocks are laid out.
 //
-// A row of a quantized tensor is a sequence of blocks; a block holds `block_elements` values in `block_bytes` bytes.
-// Row lengths are multiples of block_elements.
+// A row of a quantized tensor is a sequence of blocks; a block holds `block_elements` values in
+// `block_bytes` bytes. Row lengths are multiples of block_elements.
 #ifndef LORIKEET_COMMON_BASE_TENSOR_TYPE_H_
 #define LORIKEET_COMMON_BASE_TENSOR_TYPE_H_
 

@@ -1,0 +1,12 @@
+// The commands of the program `lorikeet`.  Framework: common/cli/program.h.
+//
+// A new command: write device/cli/<name>_command.cc with an Add...Command function, declare it
+// here, call it in main.cc, list the file in CMakeLists.txt.
+#ifndef LORIKEET_DEVICE_CLI_COMMAND_H_
+#define LORIKEET_DEVICE_CLI_COMMAND_H_
+
+#include "common/cli/program.h"
+
+namespace lorikeet {}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_CLI_COMMAND_H_
