@@ -1,6 +1,7 @@
 // Shaped views that kernels take: pointers with sizes, nothing owned.
 //
-// Dimension letters: T time (positions), C input channels, OC output channels, H heads, R rank.  Row-major throughout.
+// Dimension letters: T time (positions), C input channels, OC output channels, H heads, R rank.
+// Row-major throughout.
 #ifndef LORIKEET_KERNELS_VIEWS_H_
 #define LORIKEET_KERNELS_VIEWS_H_
 
@@ -29,13 +30,16 @@ struct MatrixView {
       : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
 
   T* row(int64_t r) const { return data + r * stride; }
-  MatrixView Rows(int64_t begin, int64_t end) const { return {data + begin * stride, end - begin, cols, stride}; }
+  MatrixView Rows(int64_t begin, int64_t end) const {
+    return {data + begin * stride, end - begin, cols, stride};
+  }
 };
 
 using Matrix = MatrixView<float>;
 using ConstMatrix = MatrixView<const float>;
 
-// A weight matrix W [rows = OC, cols = C] of any TensorType, as it lies in a GGUF file (a row is `row_bytes` long).
+// A weight matrix W [rows = OC, cols = C] of any TensorType, as it lies in a GGUF file (a row is
+// `row_bytes` long).
 struct WeightView {
   TensorType type = TensorType::kF32;
   const uint8_t* data = nullptr;
