@@ -134,14 +134,17 @@ TEST(SignTest, KeyFileIsPrivateAndTyped) {
 // RFC 7748, section 6.1.
 TEST(KeyExchangeTest, Rfc7748Vector) {
   const auto alice = KeyExchangeKey::FromSecret(SecretBytes::CopyOf(
-      Bytes("77076d0a7318a57d3c16c17251b26645df4cdf92ebc0a7e5e4b7b4f1cfb0a9f2")));
+      Bytes("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a")));
   const auto bob = KeyExchangeKey::FromSecret(SecretBytes::CopyOf(
       Bytes("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")));
   ASSERT_TRUE(alice.ok() && bob.ok());
+  EXPECT_EQ(ToHex(alice->public_key()),
+            "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a");
   EXPECT_EQ(ToHex(bob->public_key()),
             "de9edb7d7b7dc1b4d35b61c2ece435373f8343c85b78674dadfc7e146f882b4f");
-  EXPECT_TRUE(
-      alice->Agree(bob->public_key())->ConstantTimeEquals(*bob->Agree(alice->public_key())));
+  const std::string shared = "4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742";
+  EXPECT_EQ(HexOf(*alice->Agree(bob->public_key())), shared);
+  EXPECT_EQ(HexOf(*bob->Agree(alice->public_key())), shared);
 }
 
 TEST(KeyExchangeTest, RefusesPointsOfSmallOrder) {
