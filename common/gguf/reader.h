@@ -1,8 +1,8 @@
 // GGUF files (versions 2 and 3, little-endian): a checked, memory-mapped view.
 //
-// Every length, count, offset and type is checked once, in Open; what the accessors return can be trusted to lie
-// inside the mapping.  Not here: what the keys mean (device/model, common/tokenizer, common/adapter).
-// Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+// Every length, count, offset and type is checked once, in Open; what the accessors return can be
+// trusted to lie inside the mapping.  Not here: what the keys mean (device/model, common/tokenizer,
+// common/adapter). Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 #ifndef LORIKEET_COMMON_GGUF_READER_H_
 #define LORIKEET_COMMON_GGUF_READER_H_
 
@@ -23,14 +23,16 @@
 
 namespace lorikeet {
 
-// A metadata value.  Integers are widened to 64 bit, f32 to double; string views point into the mapping.
+// A metadata value.  Integers are widened to 64 bit, f32 to double; string views point into the
+// mapping.
 struct GgufArray;
-using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string_view, std::shared_ptr<const GgufArray>>;
+using GgufValue = std::variant<bool, int64_t, uint64_t, double, std::string_view,
+                               std::shared_ptr<const GgufArray>>;
 
 // Homogeneous; exactly one of the vectors is used.  Nested arrays are refused.
 struct GgufArray {
-  std::vector<int64_t> integers;          // every integer type and bool
-  std::vector<double> floats;             // f32 and f64
+  std::vector<int64_t> integers;  // every integer type and bool
+  std::vector<double> floats;     // f32 and f64
   std::vector<std::string_view> strings;
 };
 
@@ -41,15 +43,15 @@ struct GgufTensor {
   std::span<const uint8_t> data;
 
   int64_t row_length() const { return shape.empty() ? 1 : shape[0]; }
-  int64_t rows() const;      // product of shape[1..]
+  int64_t rows() const;  // product of shape[1..]
   int64_t elements() const;
 };
 
 // Immutable after Open; thread-safe.
 class GgufFile {
  public:
-  // INVALID_ARGUMENT: not GGUF, big-endian, unknown version, malformed, truncated, unknown tensor type (named, with the
-  // supported ones), duplicate names.  NOT_FOUND: no such file.
+  // INVALID_ARGUMENT: not GGUF, big-endian, unknown version, malformed, truncated, unknown tensor
+  // type (named, with the supported ones), duplicate names.  NOT_FOUND: no such file.
   static absl::StatusOr<std::shared_ptr<const GgufFile>> Open(const std::string& path);
   // The same checks on bytes that the caller keeps alive (tests, fuzzing, downloads).
   static absl::StatusOr<std::shared_ptr<const GgufFile>> Parse(std::span<const uint8_t> bytes,
@@ -76,8 +78,12 @@ class GgufFile {
   absl::StatusOr<double> GetFloat(std::string_view key, double missing) const;
   absl::StatusOr<bool> GetBool(std::string_view key, bool missing) const;
 
-  // The base fingerprint: BLAKE2b-256 over all tensors in name order (name, type, shape, data; each sized).
-  // Metadata does not enter.  Reads all tensor bytes.
+  // The value of `key` as it stands in the file: its type word (u32) and its bytes.  Empty if there
+  // is no such key.
+  std::span<const uint8_t> RawMetadata(std::string_view key) const;
+
+  // The base fingerprint: BLAKE2b-256 over all tensors in name order (name, type, shape, data; each
+  // sized). Metadata does not enter.  Reads all tensor bytes.
   Hash256 Fingerprint() const;
 
  private:
@@ -90,6 +96,7 @@ class GgufFile {
   std::vector<GgufTensor> tensors_;
   std::map<std::string_view, size_t> tensor_index_;
   std::map<std::string_view, GgufValue> metadata_;
+  std::map<std::string_view, std::span<const uint8_t>> raw_metadata_;
 };
 
 }  // namespace lorikeet

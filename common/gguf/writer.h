@@ -1,8 +1,10 @@
-// Writes GGUF version 3 files: metadata in the order given, tensors aligned to 32 bytes, one atomic write.
+// Writes GGUF version 3 files: metadata in the order given, tensors aligned to 32 bytes, one atomic
+// write.
 #ifndef LORIKEET_COMMON_GGUF_WRITER_H_
 #define LORIKEET_COMMON_GGUF_WRITER_H_
 
 #include <cstdint>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -25,10 +27,12 @@ class GgufWriter {
   void AddStrings(std::string_view key, const std::vector<std::string>& values);
   void AddFloat32s(std::string_view key, std::span<const float> values);
   void AddInt32s(std::string_view key, std::span<const int32_t> values);
-  // Copies one key with its exact type and bytes from another file.
+  // Copies one key with its exact type and bytes from another file.  REQUIRES: from.Has(key); not
+  // general.alignment (we always align to the default, 32 bytes).
   void CopyMetadata(const GgufFile& from, std::string_view key);
 
-  // `data` is copied; shape in GGUF order (shape[0] = row length).  REQUIRES: data.size() fits type and shape.
+  // `data` is copied; shape in GGUF order (shape[0] = row length).  REQUIRES: data.size() fits type
+  // and shape.
   void AddTensor(std::string_view name, TensorType type, std::vector<int64_t> shape,
                  std::span<const uint8_t> data);
   void AddTensor(std::string_view name, std::vector<int64_t> shape, std::span<const float> data);
@@ -49,8 +53,12 @@ class GgufWriter {
     std::vector<int64_t> shape;
     std::string data;
   };
+  void AddEncoded(std::string_view key, std::string encoded);
+
   std::vector<Entry> entries_;
   std::vector<Tensor> tensors_;
+  std::set<std::string> keys_;
+  std::set<std::string> tensor_names_;
 };
 
 }  // namespace lorikeet
