@@ -1,7 +1,8 @@
-// A base model: a GGUF file of a supported architecture, its weights as views into the mapping, its tokenizer.
+// A base model: a GGUF file of a supported architecture, its weights as views into the mapping, its
+// tokenizer.
 //
-// Architectures: "llama" (adjacent rotary pairs (2i, 2i+1), optional rope_freqs.weight) and "qwen2" (half-split rotary
-// pairs (i, i + d/2), QKV bias).  Output may be tied to the token embedding.
+// Architectures: "llama" (adjacent rotary pairs (2i, 2i+1), optional rope_freqs.weight) and "qwen2"
+// (half-split rotary pairs (i, i + d/2), QKV bias).  Output may be tied to the token embedding.
 #ifndef LORIKEET_DEVICE_MODEL_MODEL_H_
 #define LORIKEET_DEVICE_MODEL_MODEL_H_
 
@@ -24,13 +25,13 @@ struct ModelConfig {
   std::string name;
   int vocabulary_size = 0;
   int layer_count = 0;
-  int embedding_length = 0;     // C
-  int head_count = 0;           // H
+  int embedding_length = 0;  // C
+  int head_count = 0;        // H
   int kv_head_count = 0;
-  int head_size = 0;            // query and key
+  int head_size = 0;  // query and key
   int feed_forward_length = 0;
-  int context_length = 0;       // as trained
-  int rope_dimensions = 0;      // leading dimensions of a head that rotate
+  int context_length = 0;   // as trained
+  int rope_dimensions = 0;  // leading dimensions of a head that rotate
   float rope_base = 10000.0f;
   float rms_epsilon = 1e-5f;
   bool rope_half_split = false;  // pairs (i, i + d/2) instead of (2i, 2i + 1)
@@ -51,9 +52,11 @@ struct LayerWeights {
 // Immutable; thread-safe.  Weights stay in the mapped file.
 class Model {
  public:
-  // INVALID_ARGUMENT: missing or misshapen tensors, unsupported architecture (named, with the supported ones).
+  // INVALID_ARGUMENT: missing or misshapen tensors, unsupported architecture (named, with the
+  // supported ones).
   static absl::StatusOr<std::shared_ptr<const Model>> Load(const std::string& path);
-  static absl::StatusOr<std::shared_ptr<const Model>> FromFile(std::shared_ptr<const GgufFile> file);
+  static absl::StatusOr<std::shared_ptr<const Model>> FromFile(
+      std::shared_ptr<const GgufFile> file);
 
   const ModelConfig& config() const { return config_; }
   const Tokenizer& tokenizer() const { return *tokenizer_; }
@@ -61,18 +64,20 @@ class Model {
   const WeightView& output() const { return output_; }                    // [vocabulary, C]
   const float* output_norm() const { return output_norm_.data(); }        // [C]
   const LayerWeights& layer(int index) const { return layers_[index]; }
-  // Inverse frequencies of the rotary pairs, factors of rope_freqs.weight included; [rope_dimensions / 2].
+  // Inverse frequencies of the rotary pairs, factors of rope_freqs.weight included;
+  // [rope_dimensions / 2].
   const std::vector<float>& rope_inverse_frequencies() const { return rope_inverse_frequencies_; }
   const GgufFile& file() const { return *file_; }
   // Base fingerprint, 64 hex digits; computed at first use (reads the whole file once).
   const std::string& fingerprint() const;
 
-  // OK if `adapter` fits this base.  FAILED_PRECONDITION names both fingerprints when they differ; INVALID_ARGUMENT
-  // names the matrix whose shape does not fit.  An adapter without fingerprint is checked by shapes only.
+  // OK if `adapter` fits this base.  FAILED_PRECONDITION names both fingerprints when they differ;
+  // INVALID_ARGUMENT names the matrix whose shape does not fit.  An adapter without fingerprint is
+  // checked by shapes only.
   absl::Status CheckAdapter(const Adapter& adapter) const;
 
  private:
-  Model() = default;
+  Model();
   friend class ModelLoader;
   struct LazyFingerprint;
 

@@ -1,0 +1,68 @@
+// Fills a Model from a GGUF file: configuration from the metadata, weights from the tensors, all
+// shapes checked.
+//
+// Not an interface: only model.cc includes this.  Key and tensor names: llama.cpp's
+// gguf-py/gguf/constants.py.
+#ifndef LORIKEET_DEVICE_MODEL_MODEL_LOADER_H_
+#define LORIKEET_DEVICE_MODEL_MODEL_LOADER_H_
+
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/gguf/reader.h"
+#include "device/model/model.h"
+
+namespace lorikeet {
+
+// What differs between architectures.  A new one is a row here plus whatever columns it needs
+// (qwen3: norms of queries and keys).
+struct ArchitectureTraits {
+  std::string_view name;
+  bool rope_half_split;      // rotary pairs (i, i + d/2) instead of (2i, 2i + 1)
+  bool requires_qkv_bias;    // otherwise biases are optional
+  bool allows_rope_factors;  // rope_freqs.weight
+};
+
+// Used once: construct, Load.
+class ModelLoader {
+ public:
+  ModelLoader(std::shared_ptr<const GgufFile> file, Model& model);
+  // Errors as Model::FromFile.
+  absl::Status Load();
+
+ private:
+  absl::Status FindArchitecture();
+  absl::Status LoadConfig();
+  absl::Status LoadHeads();
+  absl::Status LoadEmbeddings();
+  absl::Status LoadLayer(int index);
+  absl::Status LoadRope();
+  absl::StatusOr<double> RopeScalingFactor() const;
+  absl::Status CheckNoUnusedTensor() const;
+
+  // "<architecture>.<suffix>"
+  std::string Key(std::string_view suffix) const;
+  // A positive size; `missing` < 0 makes the key required.
+  absl::StatusOr<int> Size(std::string_view suffix, int64_t missing = -1) const;
+  // A required weight matrix [rows, cols].
+  absl::StatusOr<WeightView> Weight(const std::string& name, int64_t rows, int64_t cols);
+  // A vector of `size` (any float type), converted to f32.
+  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t size);
+  // The same, owned by the model; null if optional and absent.
+  absl::StatusOr<const float*> OwnedVector(const std::string& name, int64_t size, bool required);
+
+  std::shared_ptr<const GgufFile> file_;
+  Model& model_;
+  ModelConfig& config_;
+  const ArchitectureTraits* traits_ = nullptr;
+  std::set<std::string, std::less<>> used_tensors_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_MODEL_MODEL_LOADER_H_
