@@ -134,7 +134,7 @@ TEST(SignTest, KeyFileIsPrivateAndTyped) {
 // RFC 7748, section 6.1.
 TEST(KeyExchangeTest, Rfc7748Vector) {
   const auto alice = KeyExchangeKey::FromSecret(SecretBytes::CopyOf(
-      Bytes("77076d0a7318a57d3c16c17251b26645df4c2f92ebc0992ac177fba51db92c2a")));
+      Bytes("77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a")));
   const auto bob = KeyExchangeKey::FromSecret(SecretBytes::CopyOf(
       Bytes("5dab087e624a8a4b79e17f8b83800ee66f3bb1292618b6fd1c2f8b27ff88e0eb")));
   ASSERT_TRUE(alice.ok() && bob.ok());
