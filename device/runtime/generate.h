@@ -1,0 +1,64 @@
+// Generating text: prefill, then one token at a time, streamed in whole characters.
+#ifndef LORIKEET_DEVICE_RUNTIME_GENERATE_H_
+#define LORIKEET_DEVICE_RUNTIME_GENERATE_H_
+
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "device/runtime/sampler.h"
+#include "device/runtime/session.h"
+
+namespace lorikeet {
+
+enum class StopReason {
+  kEndOfGeneration,  // the model ended its text; that token is not part of the result
+  kLength,           // max_tokens
+  kContext,          // the session's context is full
+  kStopText,         // one of stop_texts appeared; it and what follows is cut from the text
+  kCancelled,        // the callback said so
+};
+// "end", "length", "context", "stop_text", "cancelled".
+std::string_view StopReasonName(StopReason reason);
+
+struct GenerateOptions {
+  int max_tokens = 128;
+  SamplingOptions sampling;
+  bool ignore_end = false;              // go on after an end-of-generation token
+  std::vector<std::string> stop_texts;  // not empty strings
+};
+
+struct GenerateResult {
+  int prompt_tokens = 0;
+  std::vector<TokenId> tokens;  // generated
+  std::string text;  // of the tokens, control tokens left out; valid UTF-8 (see Utf8Stream)
+  StopReason stop_reason = StopReason::kLength;
+  double prefill_seconds = 0;
+  double decode_seconds = 0;  // after the first token
+  int decoded_tokens = 0;     // in decode_seconds
+
+  double prefill_tokens_per_second() const {
+    return prefill_seconds > 0 ? prompt_tokens / prefill_seconds : 0;
+  }
+  double decode_tokens_per_second() const {
+    return decode_seconds > 0 ? decoded_tokens / decode_seconds : 0;
+  }
+};
+
+// Receives text as it appears, never half a character; false stops.
+using TextCallback = std::function<bool(std::string_view text)>;
+
+// Appends `prompt` and what is generated to the session (which may already hold the beginning of a
+// conversation). The last generated token is not yet decoded when this returns.  INVALID_ARGUMENT:
+// empty prompt, sampling options out of range, max_tokens < 0.  RESOURCE_EXHAUSTED: the prompt does
+// not fit.
+absl::StatusOr<GenerateResult> Generate(Session& session, std::span<const TokenId> prompt,
+                                        const GenerateOptions& options,
+                                        const TextCallback& on_text = nullptr);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_RUNTIME_GENERATE_H_
