@@ -1,12 +1,14 @@
-// Catalogs: the personas of one base model.  All personas share the frozen factors A and B (the basis); each has its own
-// cores R and a style card.  dW = alpha / rank * B R A.
+// Catalogs: the personas of one base model.  All personas share the frozen factors A and B (the
+// basis); each has its own cores R and a style card.  dW = alpha / rank * B R A.
 //
 // One GGUF file, general.type="catalog", general.architecture of the base, and
-//   lorikeet.catalog.format (u32, 1) · lorikeet.base_fingerprint (hex) · lorikeet.version (u64) · lorikeet.catalog.rank (u32) ·
-//   lorikeet.catalog.alpha (f32) · lorikeet.catalog.personas (strings) · lorikeet.catalog.background (JSON) ·
-//   lorikeet.catalog.cards (strings, JSON, in order of personas)
-// tensors <weight>.basis_a (ne = [in, rank]), <weight>.basis_b (ne = [rank, out]) and persona.<id>.core
-// (ne = [rank * rank, matrices]), all F32.  The same catalog gives the same bytes.
+//   lorikeet.catalog.format (u32, 1) · lorikeet.base_fingerprint (hex) · lorikeet.version (u64) ·
+//   lorikeet.catalog.rank (u32) · lorikeet.catalog.alpha (f32) · lorikeet.catalog.personas
+//   (strings) · lorikeet.catalog.background (JSON) · lorikeet.catalog.cards (strings, JSON, in
+//   order of personas)
+// tensors <weight>.basis_a (ne = [in, rank]), <weight>.basis_b (ne = [rank, out]) and
+// persona.<id>.core (ne = [rank * rank, matrices]), all F32.  The same catalog gives the same
+// bytes.
 #ifndef LORIKEET_COMMON_ADAPTER_CATALOG_H_
 #define LORIKEET_COMMON_ADAPTER_CATALOG_H_
 
@@ -34,9 +36,10 @@ struct Catalog {
   std::string base_fingerprint;  // 64 hex digits
   std::string architecture;
   uint64_t version = 1;
-  int rank = 0;                      // of every matrix
-  float alpha = 0;                   // > 0
-  std::vector<AdapterMatrix> basis;  // sorted by target; A rows and B columns orthonormal; core empty
+  int rank = 0;     // of every matrix
+  float alpha = 0;  // > 0
+  std::vector<AdapterMatrix>
+      basis;  // sorted by target; A rows and B columns orthonormal; core empty
   StyleBackground background;
   std::vector<Persona> personas;
 
@@ -46,8 +49,9 @@ struct Catalog {
   int FindPersona(std::string_view id) const;
 };
 
-// OK if all sizes agree, all values are finite, ids are well-formed and unique, the basis is sorted and orthonormal
-// (to 1e-3), the fingerprint is 64 hex digits.  INVALID_ARGUMENT says what was expected and what came.
+// OK if all sizes agree, all values are finite, ids are well-formed and unique, the basis is sorted
+// and orthonormal (to 1e-3), the fingerprint is 64 hex digits.  INVALID_ARGUMENT says what was
+// expected and what came.
 absl::Status CheckCatalog(const Catalog& catalog);
 
 // Errors as CheckCatalog, and INVALID_ARGUMENT for a GGUF file that is not a catalog.

@@ -1,0 +1,149 @@
+// Style cards and backgrounds as JSON.
+#include <cmath>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/adapter/style_card.h"
+#include "common/adapter/style_features.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "nlohmann/json.hpp"
+
+namespace lorikeet {
+namespace {
+
+using nlohmann::json;
+
+absl::Status CheckVector(std::span<const double> values, size_t size, double low, double high,
+                         std::string_view name) {
+  if (values.size() != size) {
+    return absl::InvalidArgumentError(absl::StrCat("style card: ", ToAbsl(name), " has ",
+                                                   values.size(), " values, expected ", size));
+  }
+  for (double value : values) {
+    if (!std::isfinite(value) || value < low || value > high) {
+      return absl::InvalidArgumentError(absl::StrCat("style card: ", ToAbsl(name), " holds ", value,
+                                                     ", expected ", low, " to ", high));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<json> ParseObject(std::string_view text) {
+  json object = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!object.is_object()) return absl::InvalidArgumentError("style card: expected a JSON object");
+  const auto version = object.find("version");
+  if (version == object.end() || !version->is_number_integer() || *version != kStyleCardVersion) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("style card: expected version ", kStyleCardVersion, ", found ",
+                     version == object.end() ? "none" : version->dump()));
+  }
+  return object;
+}
+
+absl::Status ReadVector(const json& object, const char* key, std::vector<double>* out) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_array()) {
+    return absl::InvalidArgumentError(absl::StrCat("style card: expected an array \"", key, "\""));
+  }
+  for (const json& value : *it) {
+    if (!value.is_number()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("style card: \"", key, "\" holds a non-number"));
+    }
+    out->push_back(value.get<double>());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadCount(const json& object, const char* key, int64_t* out) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_number_unsigned()) {
+    return absl::InvalidArgumentError(absl::StrCat("style card: expected a count \"", key, "\""));
+  }
+  *out = it->get<int64_t>();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status CheckStyleCard(const StyleCard& card) {
+  const StyleStatistics& s = card.statistics;
+  RETURN_IF_ERROR(CheckVector(s.form, kStyleFormCount, -1e6, 1e6, "form"));
+  RETURN_IF_ERROR(CheckVector(s.words, StyleFunctionWords().size(), 0, 1e6, "words"));
+  RETURN_IF_ERROR(CheckVector(s.sketch, kStyleSketchBins, 0, 1, "sketch"));
+  RETURN_IF_ERROR(CheckVector(card.explanation, StyleAxisNames().size(), -1, 1, "explanation"));
+  if (s.document_count < 0 || s.word_count < 0) {
+    return absl::InvalidArgumentError("style card: expected counts of at least 0");
+  }
+  if (card.sentence.size() > 400) {
+    return absl::InvalidArgumentError(absl::StrCat("style card: sentence of ", card.sentence.size(),
+                                                   " bytes, expected at most 400"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckStyleBackground(const StyleBackground& background) {
+  const size_t words = StyleFunctionWords().size();
+  RETURN_IF_ERROR(CheckVector(background.form_center, kStyleFormCount, -1e6, 1e6, "form_center"));
+  RETURN_IF_ERROR(CheckVector(background.form_spread, kStyleFormCount, 1e-6, 1e6, "form_spread"));
+  RETURN_IF_ERROR(CheckVector(background.words_center, words, 0, 1e6, "words_center"));
+  RETURN_IF_ERROR(CheckVector(background.words_spread, words, 1e-6, 1e6, "words_spread"));
+  return CheckVector(background.sketch, kStyleSketchBins, 0, 1, "background sketch");
+}
+
+std::string StyleCardToJson(const StyleCard& card) {
+  json object;
+  object["version"] = kStyleCardVersion;
+  object["documents"] = static_cast<uint64_t>(card.statistics.document_count);
+  object["words_counted"] = static_cast<uint64_t>(card.statistics.word_count);
+  object["form"] = card.statistics.form;
+  object["words"] = card.statistics.words;
+  object["sketch"] = card.statistics.sketch;
+  object["explanation"] = card.explanation;
+  object["sentence"] = card.sentence;
+  return object.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
+}
+
+absl::StatusOr<StyleCard> StyleCardFromJson(std::string_view text) {
+  ASSIGN_OR_RETURN(const json object, ParseObject(text));
+  StyleCard card;
+  RETURN_IF_ERROR(ReadCount(object, "documents", &card.statistics.document_count));
+  RETURN_IF_ERROR(ReadCount(object, "words_counted", &card.statistics.word_count));
+  RETURN_IF_ERROR(ReadVector(object, "form", &card.statistics.form));
+  RETURN_IF_ERROR(ReadVector(object, "words", &card.statistics.words));
+  RETURN_IF_ERROR(ReadVector(object, "sketch", &card.statistics.sketch));
+  RETURN_IF_ERROR(ReadVector(object, "explanation", &card.explanation));
+  const auto sentence = object.find("sentence");
+  if (sentence == object.end() || !sentence->is_string()) {
+    return absl::InvalidArgumentError("style card: expected a string \"sentence\"");
+  }
+  card.sentence = sentence->get<std::string>();
+  RETURN_IF_ERROR(CheckStyleCard(card));
+  return card;
+}
+
+std::string StyleBackgroundToJson(const StyleBackground& background) {
+  json object;
+  object["version"] = kStyleCardVersion;
+  object["form_center"] = background.form_center;
+  object["form_spread"] = background.form_spread;
+  object["words_center"] = background.words_center;
+  object["words_spread"] = background.words_spread;
+  object["sketch"] = background.sketch;
+  return object.dump();
+}
+
+absl::StatusOr<StyleBackground> StyleBackgroundFromJson(std::string_view text) {
+  ASSIGN_OR_RETURN(const json object, ParseObject(text));
+  StyleBackground background;
+  RETURN_IF_ERROR(ReadVector(object, "form_center", &background.form_center));
+  RETURN_IF_ERROR(ReadVector(object, "form_spread", &background.form_spread));
+  RETURN_IF_ERROR(ReadVector(object, "words_center", &background.words_center));
+  RETURN_IF_ERROR(ReadVector(object, "words_spread", &background.words_spread));
+  RETURN_IF_ERROR(ReadVector(object, "sketch", &background.sketch));
+  RETURN_IF_ERROR(CheckStyleBackground(background));
+  return background;
+}
+
+}  // namespace lorikeet
