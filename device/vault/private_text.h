@@ -1,5 +1,6 @@
-// PrivateText: the owner's words.  They cannot be printed, compared, logged, serialized or put into a message; they open
-// only with a TextAccess token, and tests/tidy lists the files that may name that type.
+// PrivateText: the owner's words.  They cannot be printed, compared, logged, serialized or put into
+// a message; they open only with a TextAccess token, and tests/tidy lists the files that may name
+// that type.
 #ifndef LORIKEET_DEVICE_VAULT_PRIVATE_TEXT_H_
 #define LORIKEET_DEVICE_VAULT_PRIVATE_TEXT_H_
 
