@@ -1,0 +1,93 @@
+// The functions an instruction set provides.  Internal to kernels/: callers use matmul.h,
+// attention.h and so on.
+//
+// Every function works on the calling thread, on a range of its output, and touches only that
+// range, so that dispatch.cc can split the work.  SIMD files include nothing with inline functions
+// but this (and the views, of which they read fields only): code compiled for a newer processor
+// must not leak into the rest of the program.
+#ifndef LORIKEET_KERNELS_KERNEL_TABLE_H_
+#define LORIKEET_KERNELS_KERNEL_TABLE_H_
+
+#include <cstdint>
+
+#include "common/base/tensor_type.h"
+#include "kernels/attention.h"
+#include "kernels/views.h"
+
+namespace lorikeet {
+
+// c [m, n] = alpha * sum_k a(m, k) b(k, n) (+ c).  Element (i, k) of a lies at a[i * a_row + k *
+// a_k], one of the two strides being 1; element (k, j) of b at b[k * b_k + j * b_col], likewise.
+struct GemmArgs {
+  const float* a = nullptr;
+  int64_t a_row = 0, a_k = 0;
+  const float* b = nullptr;
+  int64_t b_k = 0, b_col = 0;
+  float* c = nullptr;
+  int64_t c_row = 0;
+  int64_t m = 0, n = 0, k = 0;
+  float alpha = 1.0f;
+  bool accumulate = false;
+};
+
+// One row of activations rounded for MatMulFast, where they lie in the scratch.
+//   q [C] int8, scales [C / 32] f32, sums [C / 32] i32 (of q)
+struct RoundedRow {
+  int8_t* q = nullptr;
+  float* scales = nullptr;
+  int32_t* sums = nullptr;
+};
+
+// Rows of weights or columns a range of mat_mul, mat_mul_backward_input or gemm should be a
+// multiple of.
+inline constexpr int64_t kPanelColumns = 32;
+
+struct KernelTable {
+  void (*dequantize_row)(TensorType type, const uint8_t* src, int64_t n, float* dst);
+
+  // y[:, begin..end) = x W[begin..end)^T.
+  void (*mat_mul)(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
+                  int64_t end);
+  // d_x[:, begin..end) += d_y W[:, begin..end); begin and end on block borders.
+  void (*mat_mul_backward_input)(const ConstMatrix& d_y, const WeightView& w, const Matrix& d_x,
+                                 int64_t begin, int64_t end);
+  void (*gemm)(const GemmArgs& args);
+
+  // n % 32 == 0.
+  void (*round_activations)(const float* x, int64_t n, const RoundedRow& row);
+  // y[:, begin..end) from rounded rows; w is Q8_0 or Q4_0.
+  void (*mat_mul_rounded)(const RoundedRow* x, int64_t t, const WeightView& w, const Matrix& y,
+                          int64_t begin, int64_t end);
+
+  void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
+  void (*rms_norm_backward)(const float* x, const float* weight, float epsilon, const float* d_y,
+                            int64_t n, float* d_x);
+  void (*swiglu)(const float* gate, const float* up, int64_t n, float* y);
+  void (*swiglu_backward)(const float* gate, const float* up, const float* d_y, int64_t n,
+                          float* d_gate, float* d_up);
+  // Returns log sum exp(x).
+  float (*log_sum_exp)(const float* x, int64_t n);
+  // x[i] = factor * exp(x[i] - shift).
+  void (*scaled_exp)(float* x, int64_t n, float shift, float factor);
+
+  // Query rows [t_begin, t_end) of one query head.
+  void (*attention)(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
+                    const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
+                    int head, int64_t t_begin, int64_t t_end);
+  // One key/value head and its query heads.
+  void (*attention_backward)(const AttentionBackwardArgs& args, const AttentionShape& shape,
+                             int kv_head);
+};
+
+const KernelTable& ReferenceKernels();
+#ifdef LORIKEET_KERNELS_X86
+const KernelTable& Avx2Kernels();
+const KernelTable& Avx512Kernels();
+#endif
+
+// The table of CurrentIsa().
+const KernelTable& Kernels();
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_KERNELS_KERNEL_TABLE_H_

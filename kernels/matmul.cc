@@ -1,0 +1,155 @@
+#include "kernels/matmul.h"
+
+#include <algorithm>
+
+#include "common/base/status_macros.h"
+#include "kernels/kernel_table.h"
+#include "kernels/parallel.h"
+
+namespace lorikeet {
+namespace {
+
+// From this many rows on, panels of dequantized weights and float products are faster than integer
+// dot products.
+constexpr int64_t kFastRowsMax = 6;
+
+int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+double Work(int64_t a, int64_t b, int64_t c) {
+  return 2.0 * static_cast<double>(a) * static_cast<double>(b) * static_cast<double>(c);
+}
+
+// body(begin, end) over [0, count) in whole units.
+template <typename Body>
+void SplitUnits(ThreadPool* pool, int64_t count, int64_t unit, double work, const Body& body) {
+  Split(pool, DivideUp(count, unit), work,
+        [&](int64_t begin, int64_t end) { body(begin * unit, std::min(count, end * unit)); });
+}
+
+void GemmSplit(const GemmArgs& args, ThreadPool* pool) {
+  const auto& kernels = Kernels();
+  const double work = Work(args.m, args.n, args.k);
+  if (args.n >= args.m) {
+    SplitUnits(pool, args.n, kPanelColumns, work, [&](int64_t begin, int64_t end) {
+      GemmArgs part = args;
+      part.b += begin * args.b_col;
+      part.c += begin;
+      part.n = end - begin;
+      kernels.gemm(part);
+    });
+    return;
+  }
+  constexpr int64_t kRows = 12;
+  SplitUnits(pool, args.m, kRows, work, [&](int64_t begin, int64_t end) {
+    GemmArgs part = args;
+    part.a += begin * args.a_row;
+    part.c += begin * args.c_row;
+    part.m = end - begin;
+    kernels.gemm(part);
+  });
+}
+
+RoundedRow RowInScratch(uint8_t* scratch, int64_t c, int64_t t) {
+  const int64_t row_bytes = c + c / 32 * 8;
+  uint8_t* row = scratch + t * row_bytes;
+  return {reinterpret_cast<int8_t*>(row + c / 32 * 8), reinterpret_cast<float*>(row),
+          reinterpret_cast<int32_t*>(row + c / 32 * 4)};
+}
+
+}  // namespace
+
+void MatMul(ConstMatrix x, const WeightView& w, Matrix y, ThreadPool* pool) {
+  LORIKEET_CHECK(x.cols == w.cols && y.cols == w.rows && x.rows == y.rows);
+  const auto& kernels = Kernels();
+  SplitUnits(pool, w.rows, kPanelColumns, Work(x.rows, w.rows, w.cols),
+             [&](int64_t begin, int64_t end) { kernels.mat_mul(x, w, y, begin, end); });
+}
+
+int64_t FastScratchBytes(int64_t t, int64_t c) {
+  constexpr int64_t kAlignment = 64;
+  return std::min(t, kFastRowsMax) * (c + c / 32 * 8) + kAlignment;
+}
+
+void MatMulFast(ConstMatrix x, const WeightView& w, Matrix y, uint8_t* scratch, ThreadPool* pool) {
+  const bool integer = w.type == TensorType::kQ8_0 || w.type == TensorType::kQ4_0;
+  if (!integer || x.rows > kFastRowsMax) return MatMul(x, w, y, pool);
+  LORIKEET_CHECK(x.cols == w.cols && y.cols == w.rows && x.rows == y.rows);
+  const auto& kernels = Kernels();
+  auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
+  RoundedRow rows[kFastRowsMax];
+  for (int64_t t = 0; t < x.rows; ++t) {
+    rows[t] = RowInScratch(aligned, x.cols, t);
+    kernels.round_activations(x.row(t), x.cols, rows[t]);
+  }
+  SplitUnits(
+      pool, w.rows, kPanelColumns, Work(x.rows, w.rows, w.cols),
+      [&](int64_t begin, int64_t end) { kernels.mat_mul_rounded(rows, x.rows, w, y, begin, end); });
+}
+
+void MatMulBackwardInput(ConstMatrix d_y, const WeightView& w, Matrix d_x, ThreadPool* pool) {
+  LORIKEET_CHECK(d_y.cols == w.rows && d_x.cols == w.cols && d_y.rows == d_x.rows);
+  const auto& kernels = Kernels();
+  const int64_t unit = std::max<int64_t>(kPanelColumns, TraitsOf(w.type).block_elements);
+  SplitUnits(pool, w.cols, unit, Work(d_y.rows, w.rows, w.cols), [&](int64_t begin, int64_t end) {
+    kernels.mat_mul_backward_input(d_y, w, d_x, begin, end);
+  });
+}
+
+void GemmNN(ConstMatrix a, ConstMatrix b, Matrix c, float alpha, bool accumulate,
+            ThreadPool* pool) {
+  LORIKEET_CHECK(a.cols == b.rows && c.rows == a.rows && c.cols == b.cols);
+  GemmSplit({.a = a.data,
+             .a_row = a.stride,
+             .a_k = 1,
+             .b = b.data,
+             .b_k = b.stride,
+             .b_col = 1,
+             .c = c.data,
+             .c_row = c.stride,
+             .m = c.rows,
+             .n = c.cols,
+             .k = a.cols,
+             .alpha = alpha,
+             .accumulate = accumulate},
+            pool);
+}
+
+void GemmNT(ConstMatrix a, ConstMatrix b, Matrix c, float alpha, bool accumulate,
+            ThreadPool* pool) {
+  LORIKEET_CHECK(a.cols == b.cols && c.rows == a.rows && c.cols == b.rows);
+  GemmSplit({.a = a.data,
+             .a_row = a.stride,
+             .a_k = 1,
+             .b = b.data,
+             .b_k = 1,
+             .b_col = b.stride,
+             .c = c.data,
+             .c_row = c.stride,
+             .m = c.rows,
+             .n = c.cols,
+             .k = a.cols,
+             .alpha = alpha,
+             .accumulate = accumulate},
+            pool);
+}
+
+void GemmTN(ConstMatrix a, ConstMatrix b, Matrix c, float alpha, bool accumulate,
+            ThreadPool* pool) {
+  LORIKEET_CHECK(a.rows == b.rows && c.rows == a.cols && c.cols == b.cols);
+  GemmSplit({.a = a.data,
+             .a_row = 1,
+             .a_k = a.stride,
+             .b = b.data,
+             .b_k = b.stride,
+             .b_col = 1,
+             .c = c.data,
+             .c_row = c.stride,
+             .m = c.rows,
+             .n = c.cols,
+             .k = a.rows,
+             .alpha = alpha,
+             .accumulate = accumulate},
+            pool);
+}
+
+}  // namespace lorikeet

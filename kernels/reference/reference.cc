@@ -1,0 +1,290 @@
+// The kernels in plain portable C++: the oracle of the tests and what runs where no SIMD version
+// fits.
+//
+// Sums are in double: slow, and the most exact of all versions.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/kernel_table.h"
+#include "kernels/quant.h"
+
+namespace lorikeet {
+namespace {
+
+float Half(uint16_t half) { return HalfToFloat(half); }
+
+}  // namespace
+}  // namespace lorikeet
+
+#include "kernels/simd/dequantize_inl.h"
+
+namespace lorikeet {
+namespace {
+
+inline void DequantizeHalves(const uint8_t* src, int64_t n, float* dst) {
+  for (int64_t i = 0; i < n; ++i) {
+    uint16_t bits;
+    std::memcpy(&bits, src + 2 * i, sizeof(bits));
+    dst[i] = HalfToFloat(bits);
+  }
+}
+
+constexpr int64_t kChunk = 256;
+
+// Dequantizes elements [begin, begin + n) of row `r`; begin on a block border.
+void DequantizePart(const WeightView& w, int64_t r, int64_t begin, int64_t n, float* dst) {
+  DequantizeRowHere(w.type, w.row(r) + RowBytes(w.type, begin), n, dst);
+}
+
+void MatMulRange(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
+                 int64_t end) {
+  float part[kChunk];
+  for (int64_t o = begin; o < end; ++o) {
+    for (int64_t t = 0; t < x.rows; ++t) {
+      double sum = 0;
+      for (int64_t c = 0; c < w.cols; c += kChunk) {
+        const int64_t n = std::min(kChunk, w.cols - c);
+        DequantizePart(w, o, c, n, part);
+        const float* row = x.row(t) + c;
+        for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(part[i]) * row[i];
+      }
+      y.row(t)[o] = static_cast<float>(sum);
+    }
+  }
+}
+
+void MatMulBackwardInputRange(const ConstMatrix& d_y, const WeightView& w, const Matrix& d_x,
+                              int64_t begin, int64_t end) {
+  float part[kChunk];
+  double sums[kChunk];
+  for (int64_t c = begin; c < end; c += kChunk) {
+    const int64_t n = std::min(kChunk, end - c);
+    for (int64_t t = 0; t < d_y.rows; ++t) {
+      std::fill(sums, sums + n, 0.0);
+      for (int64_t o = 0; o < w.rows; ++o) {
+        DequantizePart(w, o, c, n, part);
+        const double d = d_y.row(t)[o];
+        for (int64_t i = 0; i < n; ++i) sums[i] += d * part[i];
+      }
+      for (int64_t i = 0; i < n; ++i) d_x.row(t)[c + i] += static_cast<float>(sums[i]);
+    }
+  }
+}
+
+void Gemm(const GemmArgs& g) {
+  for (int64_t i = 0; i < g.m; ++i) {
+    for (int64_t j = 0; j < g.n; ++j) {
+      double sum = 0;
+      for (int64_t k = 0; k < g.k; ++k) {
+        sum += static_cast<double>(g.a[i * g.a_row + k * g.a_k]) * g.b[k * g.b_k + j * g.b_col];
+      }
+      float& c = g.c[i * g.c_row + j];
+      c = static_cast<float>(g.alpha * sum + (g.accumulate ? c : 0.0f));
+    }
+  }
+}
+
+void RoundActivations(const float* x, int64_t n, const RoundedRow& row) {
+  for (int64_t b = 0; b < n / 32; ++b) {
+    float largest = 0;
+    for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[32 * b + j]));
+    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+    int32_t sum = 0;
+    for (int j = 0; j < 32; ++j) {
+      const auto q = static_cast<int8_t>(std::nearbyint(x[32 * b + j] * inverse));
+      row.q[32 * b + j] = q;
+      sum += q;
+    }
+    row.scales[b] = largest / 127.0f;
+    row.sums[b] = sum;
+  }
+}
+
+// Integer weights of block `b` of a Q8_0 or Q4_0 row; returns d.
+float IntegerBlock(TensorType type, const uint8_t* row, int64_t b, int32_t (&q)[32]) {
+  if (type == TensorType::kQ8_0) {
+    BlockQ8_0 block;
+    std::memcpy(&block, row + b * static_cast<int64_t>(sizeof(block)), sizeof(block));
+    std::copy(block.q, block.q + 32, q);
+    return HalfToFloat(block.d);
+  }
+  BlockQ4_0 block;
+  std::memcpy(&block, row + b * static_cast<int64_t>(sizeof(block)), sizeof(block));
+  for (int j = 0; j < 16; ++j) {
+    q[j] = (block.q[j] & 15) - 8;
+    q[j + 16] = (block.q[j] >> 4) - 8;
+  }
+  return HalfToFloat(block.d);
+}
+
+void MatMulRounded(const RoundedRow* x, int64_t t_count, const WeightView& w, const Matrix& y,
+                   int64_t begin, int64_t end) {
+  int32_t q[32];
+  for (int64_t o = begin; o < end; ++o) {
+    for (int64_t t = 0; t < t_count; ++t) {
+      double sum = 0;
+      for (int64_t b = 0; b < w.cols / 32; ++b) {
+        const double d = IntegerBlock(w.type, w.row(o), b, q);
+        int32_t dot = 0;
+        for (int j = 0; j < 32; ++j) dot += q[j] * x[t].q[32 * b + j];
+        sum += d * x[t].scales[b] * dot;
+      }
+      y.row(t)[o] = static_cast<float>(sum);
+    }
+  }
+}
+
+double InverseRms(const float* x, float epsilon, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
+  return 1.0 / std::sqrt(sum / static_cast<double>(n) + epsilon);
+}
+
+void RmsNormRow(const float* x, const float* weight, float epsilon, int64_t n, float* y) {
+  const double r = InverseRms(x, epsilon, n);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(x[i] * r * weight[i]);
+}
+
+// With r = 1 / rms: d_x = r (g - x r^2 mean(g x)), g = weight * d_y.
+void RmsNormBackwardRow(const float* x, const float* weight, float epsilon, const float* d_y,
+                        int64_t n, float* d_x) {
+  const double r = InverseRms(x, epsilon, n);
+  double dot = 0;
+  for (int64_t i = 0; i < n; ++i) dot += static_cast<double>(weight[i]) * d_y[i] * x[i];
+  const double common = r * r * dot / static_cast<double>(n);
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = static_cast<double>(weight[i]) * d_y[i];
+    d_x[i] += static_cast<float>(r * (g - x[i] * common));
+  }
+}
+
+void SwiGluRow(const float* gate, const float* up, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = gate[i];
+    y[i] = static_cast<float>(g / (1.0 + std::exp(-g)) * up[i]);
+  }
+}
+
+void SwiGluBackwardRow(const float* gate, const float* up, const float* d_y, int64_t n,
+                       float* d_gate, float* d_up) {
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = gate[i];
+    const double u = up[i];
+    const double d = d_y[i];
+    const double s = 1.0 / (1.0 + std::exp(-g));
+    d_gate[i] = static_cast<float>(d * u * s * (1.0 + g * (1.0 - s)));
+    d_up[i] = static_cast<float>(d * g * s);
+  }
+}
+
+float LogSumExp(const float* x, int64_t n) {
+  const double largest = *std::max_element(x, x + n);
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(x[i] - largest);
+  return static_cast<float>(largest + std::log(sum));
+}
+
+void ScaledExp(float* x, int64_t n, float shift, float factor) {
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(factor * std::exp(static_cast<double>(x[i]) - shift));
+  }
+}
+
+int64_t FirstKey(const AttentionShape& shape, int64_t t) {
+  return shape.first_key != nullptr ? shape.first_key[t] : 0;
+}
+
+double Dot(const float* a, const float* b, int n) {
+  double sum = 0;
+  for (int i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
+// Adds value row weights[s] * v[s] in one pass with a running maximum.
+void AttentionRange(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
+                    const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
+                    int head, int64_t t_begin, int64_t t_end) {
+  const int d = shape.head_size;
+  const int kv_head = head / (shape.heads / shape.kv_heads);
+  double sums[kMaxHeadSize];
+  for (int64_t t = t_begin; t < t_end; ++t) {
+    double largest = -std::numeric_limits<double>::infinity();
+    double total = 0;
+    std::fill(sums, sums + d, 0.0);
+    for (int64_t s = FirstKey(shape, t); s <= shape.query_offset + t; ++s) {
+      const double score = shape.scale * Dot(q.row(t) + head * d, k.row(s) + kv_head * d, d);
+      const double previous = largest;
+      largest = std::max(largest, score);
+      const double shrink = std::exp(previous - largest);
+      const double p = std::exp(score - largest);
+      total = total * shrink + p;
+      for (int i = 0; i < d; ++i) sums[i] = sums[i] * shrink + p * v.row(s)[kv_head * d + i];
+    }
+    for (int i = 0; i < d; ++i) out.row(t)[head * d + i] = static_cast<float>(sums[i] / total);
+    if (log_sum_exp.data != nullptr) {
+      log_sum_exp.row(head)[t] = static_cast<float>(largest + std::log(total));
+    }
+  }
+}
+
+void AttentionBackwardPair(const AttentionBackwardArgs& a, const AttentionShape& shape, int head,
+                           int kv_head, int64_t t, int64_t s) {
+  const int d = shape.head_size;
+  const float* q = a.q.row(t) + head * d;
+  const float* d_out = a.d_out.row(t) + head * d;
+  const float* k = a.k.row(s) + kv_head * d;
+  const double p = std::exp(shape.scale * Dot(q, k, d) - a.log_sum_exp.row(head)[t]);
+  const double d_p = Dot(d_out, a.v.row(s) + kv_head * d, d);
+  const double d_score = p * (d_p - a.delta.row(head)[t]) * shape.scale;
+  for (int i = 0; i < d; ++i) {
+    a.d_q.row(t)[head * d + i] += static_cast<float>(d_score * k[i]);
+    a.d_k.row(s)[kv_head * d + i] += static_cast<float>(d_score * q[i]);
+    a.d_v.row(s)[kv_head * d + i] += static_cast<float>(p * d_out[i]);
+  }
+}
+
+void AttentionBackwardHead(const AttentionBackwardArgs& a, const AttentionShape& shape,
+                           int kv_head) {
+  const int d = shape.head_size;
+  const int group = shape.heads / shape.kv_heads;
+  for (int64_t s = 0; s < shape.query_offset + a.q.rows; ++s) {
+    std::fill_n(a.d_k.row(s) + kv_head * d, d, 0.0f);
+    std::fill_n(a.d_v.row(s) + kv_head * d, d, 0.0f);
+  }
+  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+    for (int64_t t = 0; t < a.q.rows; ++t) {
+      std::fill_n(a.d_q.row(t) + head * d, d, 0.0f);
+      a.delta.row(head)[t] =
+          static_cast<float>(Dot(a.d_out.row(t) + head * d, a.out.row(t) + head * d, d));
+      for (int64_t s = FirstKey(shape, t); s <= shape.query_offset + t; ++s) {
+        AttentionBackwardPair(a, shape, head, kv_head, t, s);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+const KernelTable& ReferenceKernels() {
+  static constexpr KernelTable kTable = {
+      .dequantize_row = DequantizeRowHere,
+      .mat_mul = MatMulRange,
+      .mat_mul_backward_input = MatMulBackwardInputRange,
+      .gemm = Gemm,
+      .round_activations = RoundActivations,
+      .mat_mul_rounded = MatMulRounded,
+      .rms_norm = RmsNormRow,
+      .rms_norm_backward = RmsNormBackwardRow,
+      .swiglu = SwiGluRow,
+      .swiglu_backward = SwiGluBackwardRow,
+      .log_sum_exp = LogSumExp,
+      .scaled_exp = ScaledExp,
+      .attention = AttentionRange,
+      .attention_backward = AttentionBackwardHead,
+  };
+  return kTable;
+}
+
+}  // namespace lorikeet
