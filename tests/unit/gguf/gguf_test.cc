@@ -12,6 +12,7 @@
 #include "common/gguf/reader.h"
 #include "common/gguf/writer.h"
 #include "tests/support/shared_data.h"
+#include "tests/support/tiny_model.h"
 
 namespace lorikeet {
 namespace {
@@ -287,6 +288,29 @@ TEST(GgufTest, FingerprintIsOfTensorsOnly) {
   EXPECT_NE(fingerprint(base), fingerprint(renamed));
   EXPECT_NE(fingerprint(base), fingerprint(reshaped));
   EXPECT_NE(fingerprint(base), fingerprint(changed));
+}
+
+TEST(TinyModelTest, EveryVariantIsAValidFileAndSeedsMatter) {
+  for (const TensorType type :
+       {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0, TensorType::kQ4_0}) {
+    for (const char* architecture : {"llama", "qwen2"}) {
+      TinyModelOptions options;
+      options.architecture = architecture;
+      options.type = type;
+      options.rope_freqs = options.architecture == "llama";
+      options.tied = !options.rope_freqs;
+      const std::string bytes = TinyModelBytes(options);
+      EXPECT_EQ(bytes, TinyModelBytes(options));
+      const auto file = Parse(bytes);
+      ASSERT_TRUE(file.ok()) << file.status();
+      EXPECT_EQ((*file)->FindTensor("blk.1.ffn_down.weight")->type, type);
+      EXPECT_EQ((*file)->FindTensor("rope_freqs.weight") != nullptr, options.rope_freqs);
+      EXPECT_EQ((*file)->FindTensor("output.weight") == nullptr, options.tied);
+      options.seed = 2;
+      EXPECT_NE(bytes, TinyModelBytes(options));
+    }
+  }
+  EXPECT_TRUE(GgufFile::Open(WriteTinyModel()).ok());
 }
 
 TEST(GgufTest, OpensEveryGoldenModel) {
