@@ -7,6 +7,10 @@
 
 #include "common/cli/program.h"
 
-namespace lorikeet {}  // namespace lorikeet
+namespace lorikeet {
+
+void AddVaultCommands(Program& program);
+
+}  // namespace lorikeet
 
 #endif  // LORIKEET_DEVICE_CLI_COMMAND_H_

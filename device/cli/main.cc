@@ -3,5 +3,6 @@
 
 int main(int argc, char** argv) {
   lorikeet::Program program("lorikeet", "Personal language models that stay personal.");
+  lorikeet::AddVaultCommands(program);
   return program.Main(argc, argv);
 }

@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -85,9 +86,10 @@ class Vault {
   absl::StatusOr<PrivateText> Read(int64_t id) const;
   // All texts whose source allows `purpose`, oldest first.
   absl::StatusOr<std::vector<PrivateText>> Documents(Purpose purpose) const;
-  // Best passages for the words of `query` among sources that allow `purpose`.
+  // Best passages for the words of `query` among sources that allow `purpose`; nullopt: among all,
+  // for the owner's own eyes.
   absl::StatusOr<std::vector<SearchHit>> Search(std::string_view query, int limit,
-                                                Purpose purpose) const;
+                                                std::optional<Purpose> purpose) const;
 
   // Deletes records, overwrites their pages and compacts the file: nothing of them remains in it.
   // NOT_FOUND names the first unknown id; then nothing was deleted.

@@ -34,7 +34,7 @@ std::string MatchExpression(std::string_view query) {
 }  // namespace
 
 absl::StatusOr<std::vector<SearchHit>> Vault::Search(std::string_view query, int limit,
-                                                     Purpose purpose) const {
+                                                     std::optional<Purpose> purpose) const {
   const std::string expression = MatchExpression(query);
   if (expression.empty()) {
     return absl::InvalidArgumentError("vault: expected at least one word to search for");
@@ -49,7 +49,8 @@ absl::StatusOr<std::vector<SearchHit>> Vault::Search(std::string_view query, int
     ASSIGN_OR_RETURN(const bool more, records.Step());
     if (!more) break;
     const auto source = sources_.find(records.Int(1));
-    if (source == sources_.end() || !source->second.consent.Allows(purpose)) continue;
+    if (source == sources_.end()) continue;
+    if (purpose && !source->second.consent.Allows(*purpose)) continue;
     ASSIGN_OR_RETURN(const Opened opened,
                      OpenRecord(records.Int(0), records.Int(1), records.Blob(2)));
     found[records.Int(0)] = {records.Int(0), source->second.name, opened.added,

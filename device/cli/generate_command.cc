@@ -1,0 +1,109 @@
+// lorikeet generate: text after a prompt, streamed.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/file.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "device/cli/command.h"
+#include "device/cli/engine.h"
+#include "device/cli/sampling_options.h"
+#include "device/runtime/generate.h"
+
+namespace lorikeet {
+namespace {
+
+struct GenerateArguments {
+  EngineArguments engine{.precision = "fast"};
+  std::string prompt;
+  std::string prompt_file;
+  std::string tokens_file;
+  int context = 0;
+  GenerateOptions options;
+};
+
+absl::StatusOr<std::vector<TokenId>> ReadPrompt(const GenerateArguments& arguments,
+                                                const Tokenizer& tokenizer) {
+  if (!arguments.tokens_file.empty()) return ReadTokensFile(arguments.tokens_file);
+  std::string text = arguments.prompt;
+  if (!arguments.prompt_file.empty()) {
+    ASSIGN_OR_RETURN(text, ReadFile(arguments.prompt_file));
+  }
+  std::vector<TokenId> tokens =
+      tokenizer.Encode(text, {.add_special = true, .parse_special = true});
+  if (tokens.empty()) return absl::InvalidArgumentError("expected a prompt, got an empty one");
+  return tokens;
+}
+
+nlohmann::json ToJson(const std::vector<TokenId>& prompt, const GenerateResult& result) {
+  return {{"prompt_tokens", prompt},
+          {"tokens", result.tokens},
+          {"prompt_token_count", prompt.size()},
+          {"token_count", result.tokens.size()},
+          {"text", result.text},
+          {"prefill_tokens_per_s", result.prefill_tokens_per_second()},
+          {"decode_tokens_per_s", result.decode_tokens_per_second()},
+          {"stop_reason", StopReasonName(result.stop_reason)}};
+}
+
+absl::Status RunGenerate(const GenerateArguments& arguments, Output& output) {
+  if (absl::Status status = CheckSamplingOptions(arguments.options.sampling); !status.ok()) {
+    return UsageError(Message(status));
+  }
+  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
+  ASSIGN_OR_RETURN(const std::vector<TokenId> prompt,
+                   ReadPrompt(arguments, engine.model()->tokenizer()));
+  const int64_t needed = static_cast<int64_t>(prompt.size()) + arguments.options.max_tokens;
+  const int context =
+      arguments.context > 0 ? arguments.context : DefaultContext(*engine.model(), needed);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine.MakeSession(context));
+  ASSIGN_OR_RETURN(const GenerateResult result,
+                   Generate(*session, prompt, arguments.options, [&](std::string_view text) {
+                     output.Text(text);
+                     return !StopRequested();
+                   }));
+  output.Line("");
+  if (output.progress() && !output.json()) {
+    std::fputs(absl::StrFormat("[%d prompt tokens, %.1f/s; %d tokens, %.1f/s; stopped: %s]\n",
+                               prompt.size(), result.prefill_tokens_per_second(),
+                               result.tokens.size(), result.decode_tokens_per_second(),
+                               ToAbsl(StopReasonName(result.stop_reason)))
+                   .c_str(),
+               stderr);
+  }
+  output.SetJson(ToJson(prompt, result));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddGenerateCommand(Program& program) {
+  auto arguments = std::make_shared<GenerateArguments>();
+  CLI::App* command =
+      program.Add("generate", "Text after a prompt, streamed",
+                  [arguments](Output& output) { return RunGenerate(*arguments, output); });
+  arguments->engine.AddAll(command);
+  CLI::Option_group* prompt = command->add_option_group("prompt", "One of");
+  prompt->add_option("--prompt", arguments->prompt, "The prompt (special tokens recognised)");
+  prompt->add_option("--prompt-file", arguments->prompt_file, "A file with the prompt");
+  prompt->add_option("--tokens", arguments->tokens_file, "A JSON file with token ids");
+  prompt->require_option(1);
+  command->add_option("-n,--max-tokens", arguments->options.max_tokens, "Tokens to generate")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--context", arguments->context,
+                   "Positions to keep; default the model's own, at most 4096 unless needed")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--ignore-end", arguments->options.ignore_end,
+                    "Go on after the end of the text");
+  command->add_option("--stop", arguments->options.stop_texts, "Stop at this text; repeatable")
+      ->allow_extra_args(false);
+  AddSamplingOptions(command, arguments->options.sampling);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,102 @@
+// lorikeet inspect: what is in a GGUF file (a model, an adapter, a catalog).
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/adapter/catalog.h"
+#include "common/adapter/gguf_io.h"
+#include "common/base/hash.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "common/base/tensor_type.h"
+#include "common/gguf/reader.h"
+#include "device/cli/command.h"
+
+namespace lorikeet {
+namespace {
+
+using nlohmann::json;
+
+// Of any GGUF file, also of architectures that the runtime does not know.
+absl::StatusOr<json> DescribeFile(const GgufFile& file) {
+  ASSIGN_OR_RETURN(const std::string_view kind, file.GetString("general.type", "model"));
+  ASSIGN_OR_RETURN(const std::string_view architecture,
+                   file.GetString("general.architecture", ""));
+  ASSIGN_OR_RETURN(const std::string_view name, file.GetString("general.name", ""));
+  int64_t parameters = 0;
+  std::map<std::string, int64_t> weight_types;
+  for (const GgufTensor& tensor : file.tensors()) {
+    parameters += tensor.elements();
+    ++weight_types[TraitsOf(tensor.type).name];
+  }
+  json document = {{"kind", kind},
+                   {"architecture", architecture},
+                   {"name", name},
+                   {"parameters", parameters},
+                   {"tensors", file.tensors().size()},
+                   {"weight_types", weight_types},
+                   {"fingerprint", ToHex(file.Fingerprint())},
+                   {"context_length", nullptr},
+                   {"bytes", file.size_bytes()},
+                   {"gguf_version", file.version()}};
+  const std::string context_key = absl::StrCat(ToAbsl(architecture), ".context_length");
+  if (file.Has(context_key)) {
+    ASSIGN_OR_RETURN(document["context_length"], file.GetInt(context_key));
+  }
+  return document;
+}
+
+absl::Status DescribeAdapter(const GgufFile& file, json& document) {
+  ASSIGN_OR_RETURN(const Adapter adapter, ReadAdapter(file));
+  document["adapter_kind"] = adapter.info.kind == AdapterKind::kCore ? "core" : "lora";
+  document["alpha"] = adapter.info.alpha;
+  document["base_fingerprint"] = adapter.info.base_fingerprint;
+  document["persona_id"] = adapter.info.persona_id;
+  document["version"] = adapter.info.version;
+  document["parent"] = adapter.info.parent;
+  document["matrices"] = adapter.matrices.size();
+  document["trained_parameters"] = adapter.ParameterCount();
+  int rank = 0;
+  for (const AdapterMatrix& matrix : adapter.matrices) rank = std::max(rank, matrix.rank);
+  document["rank"] = rank;
+  return absl::OkStatus();
+}
+
+absl::Status DescribeCatalog(const GgufFile& file, json& document) {
+  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(file));
+  document["base_fingerprint"] = catalog.base_fingerprint;
+  document["version"] = catalog.version;
+  document["rank"] = catalog.rank;
+  document["alpha"] = catalog.alpha;
+  document["personas"] = json::array();
+  for (const Persona& persona : catalog.personas) document["personas"].push_back(persona.id);
+  return absl::OkStatus();
+}
+
+absl::Status RunInspect(const std::string& path, Output& output) {
+  ASSIGN_OR_RETURN(const auto file, GgufFile::Open(path));
+  ASSIGN_OR_RETURN(json document, DescribeFile(*file));
+  if (document["kind"] == "adapter") RETURN_IF_ERROR(DescribeAdapter(*file, document));
+  if (document["kind"] == "catalog") RETURN_IF_ERROR(DescribeCatalog(*file, document));
+  for (const auto& [key, value] : document.items()) {
+    const bool is_text = value.is_string();
+    output.Line(absl::StrFormat("%-18s %s", key, is_text ? value.get<std::string>() : value.dump()));
+  }
+  output.SetJson(std::move(document));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddInspectCommand(Program& program) {
+  auto path = std::make_shared<std::string>();
+  CLI::App* command =
+      program.Add("inspect", "What is in a model, adapter or catalog file",
+                  [path](Output& output) { return RunInspect(*path, output); });
+  command->add_option("file", *path, "GGUF file")->required();
+}
+
+}  // namespace lorikeet
