@@ -1,7 +1,7 @@
 // The round description: what the coordinator signs and every device checks before it takes part.
 //
-// session id = BLAKE2b-256 of the exact description bytes, so that a device that was shown another description derives
-// masks that do not cancel.
+// session id = BLAKE2b-256 of the exact description bytes, so that a device that was shown another
+// description derives masks that do not cancel.
 #ifndef LORIKEET_COMMON_WIRE_ROUND_H_
 #define LORIKEET_COMMON_WIRE_ROUND_H_
 
@@ -18,11 +18,12 @@ namespace lorikeet {
 
 inline constexpr uint32_t kProtocolVersion = 1;
 
-// The real vector of a contribution: K persona blocks of D core deltas (own block non-zero), K one-hot counts times
-// count_weight, and two loss sums (before, after local training; clipped to [0, loss_bound]) times loss_weight.
+// The real vector of a contribution: K persona blocks of D core deltas (own block non-zero), K
+// one-hot counts times count_weight, and two loss sums (before, after local training; clipped to
+// [0, loss_bound]) times loss_weight.
 struct UpdateLayout {
-  int persona_count = 0;      // K
-  int64_t block_size = 0;     // D
+  int persona_count = 0;   // K
+  int64_t block_size = 0;  // D
   double count_weight = 0;
   double loss_weight = 0;
   double loss_bound = 0;
@@ -39,27 +40,28 @@ struct LocalTraining {
 
 struct RoundDescription {
   uint32_t protocol_version = kProtocolVersion;
-  std::string task;               // name
+  std::string task;  // name
   uint64_t round_number = 0;
-  std::string base_fingerprint;   // hex
-  std::string catalog_hash;       // hex, of the catalog file's bytes
+  std::string base_fingerprint;  // hex
+  std::string catalog_hash;      // hex, of the catalog file's bytes
   uint64_t catalog_version = 0;
-  SecAggParameters secagg;        // its session is not encoded: it is the hash of the whole
-  EncodingParameters encoding;    // clip norm is of the whole vector
+  SecAggParameters secagg;      // its session is not encoded: it is the hash of the whole
+  EncodingParameters encoding;  // clip norm is of the whole vector
   UpdateLayout layout;
   LocalTraining training;
-  absl::Time advertise_until;     // deadlines of the five steps
+  absl::Time advertise_until;  // deadlines of the five steps
   absl::Time share_until;
   absl::Time mask_until;
   absl::Time acknowledge_until;
   absl::Time unmask_until;
-  double epsilon = 0;             // this round's guarantee at `delta`, for cohort_min honest survivors
+  double epsilon = 0;  // this round's guarantee at `delta`, for cohort_min honest survivors
   double delta = 0;
-  bool demonstration = false;     // a fleet too small for the strict rule; devices refuse unless they opted in
+  bool demonstration =
+      false;  // a fleet too small for the strict rule; devices refuse unless they opted in
 };
 
 struct SignedRoundDescription {
-  std::string description;        // encoded RoundDescription
+  std::string description;  // encoded RoundDescription
   Ed25519Signature signature = {};
   Ed25519PublicKey key = {};
 };
