@@ -9,6 +9,14 @@
 
 namespace lorikeet {
 
+void AddBenchCommand(Program& program);
+void AddChatCommand(Program& program);
+void AddDetokenizeCommand(Program& program);
+void AddGenerateCommand(Program& program);
+void AddInspectCommand(Program& program);
+void AddLogitsCommand(Program& program);
+void AddPerplexityCommand(Program& program);
+void AddTokenizeCommand(Program& program);
 void AddVaultCommands(Program& program);
 
 }  // namespace lorikeet

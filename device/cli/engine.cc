@@ -94,10 +94,9 @@ absl::StatusOr<Engine> Engine::Open(const EngineArguments& arguments) {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Engine::MakeSession(int context_length) const {
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<Session> session,
-      Session::Create(model_, pool_.get(),
-                      {.context_length = context_length, .precision = precision_}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
+                   Session::Create(model_, pool_.get(),
+                                   {.context_length = context_length, .precision = precision_}));
   RETURN_IF_ERROR(session->SetAdapters(references_));
   return session;
 }
@@ -117,8 +116,7 @@ absl::StatusOr<std::string> ReadStdin() {
 }
 
 absl::StatusOr<std::vector<TokenId>> ParseTokens(const std::string& json) {
-  const nlohmann::json document =
-      nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json document = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
   const nlohmann::json* list = &document;
   for (const char* key : {"tokens", "ids", "prompt_tokens"}) {
     if (document.is_object() && document.contains(key)) list = &document[key];
@@ -129,8 +127,8 @@ absl::StatusOr<std::vector<TokenId>> ParseTokens(const std::string& json) {
   std::vector<TokenId> tokens;
   for (const nlohmann::json& item : *list) {
     // Unsigned numbers above 2^63 would wrap; they are no ids either.
-    const bool is_id = item.is_number_integer() && item >= 0 &&
-                       item <= std::numeric_limits<TokenId>::max();
+    const bool is_id =
+        item.is_number_integer() && item >= 0 && item <= std::numeric_limits<TokenId>::max();
     if (!is_id) {
       return absl::InvalidArgumentError(
           absl::StrCat("expected token ids, got ", item.dump(-1, ' ', true).substr(0, 40)));

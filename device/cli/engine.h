@@ -1,4 +1,5 @@
-// What most commands need: --model, --adapter, --threads, --precision, and the session they describe.
+// What most commands need: --model, --adapter, --threads, --precision, and the session they
+// describe.
 #ifndef LORIKEET_DEVICE_CLI_ENGINE_H_
 #define LORIKEET_DEVICE_CLI_ENGINE_H_
 
@@ -24,6 +25,13 @@ struct EngineArguments {
   std::string precision = "exact";  // or "fast"
   std::string isa;                  // empty: the best this machine has
 
+  // For commands where speed matters more than the last digit.
+  static EngineArguments Fast() {
+    EngineArguments arguments;
+    arguments.precision = "fast";
+    return arguments;
+  }
+
   void AddModel(CLI::App* command);     // --model, required
   void AddThreads(CLI::App* command);   // --threads, --isa
   void AddAdapters(CLI::App* command);  // --adapter, repeatable
@@ -34,8 +42,8 @@ struct EngineArguments {
 // A model with adapters, ready to run.  Movable; what sessions borrow keeps its address.
 class Engine {
  public:
-  // Errors of the files; usage errors for an unknown precision or instruction set.  An adapter that does not name its
-  // base is accepted by its shapes, with a line on stderr.
+  // Errors of the files; usage errors for an unknown precision or instruction set.  An adapter that
+  // does not name its base is accepted by its shapes, with a line on stderr.
   static absl::StatusOr<Engine> Open(const EngineArguments& arguments);
 
   const std::shared_ptr<const Model>& model() const { return model_; }
@@ -52,7 +60,8 @@ class Engine {
   Precision precision_ = Precision::kExact;
 };
 
-// A context that holds `needed` positions: the model's own, but of a very long one no more than is useful (4096).
+// A context that holds `needed` positions: the model's own, but of a very long one no more than is
+// useful (4096).
 int DefaultContext(const Model& model, int64_t needed);
 
 // All of stdin.

@@ -18,7 +18,7 @@ namespace lorikeet {
 namespace {
 
 struct GenerateArguments {
-  EngineArguments engine{.precision = "fast"};
+  EngineArguments engine = EngineArguments::Fast();
   std::string prompt;
   std::string prompt_file;
   std::string tokens_file;

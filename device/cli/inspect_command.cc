@@ -23,8 +23,7 @@ using nlohmann::json;
 // Of any GGUF file, also of architectures that the runtime does not know.
 absl::StatusOr<json> DescribeFile(const GgufFile& file) {
   ASSIGN_OR_RETURN(const std::string_view kind, file.GetString("general.type", "model"));
-  ASSIGN_OR_RETURN(const std::string_view architecture,
-                   file.GetString("general.architecture", ""));
+  ASSIGN_OR_RETURN(const std::string_view architecture, file.GetString("general.architecture", ""));
   ASSIGN_OR_RETURN(const std::string_view name, file.GetString("general.name", ""));
   int64_t parameters = 0;
   std::map<std::string, int64_t> weight_types;
@@ -83,7 +82,8 @@ absl::Status RunInspect(const std::string& path, Output& output) {
   if (document["kind"] == "catalog") RETURN_IF_ERROR(DescribeCatalog(*file, document));
   for (const auto& [key, value] : document.items()) {
     const bool is_text = value.is_string();
-    output.Line(absl::StrFormat("%-18s %s", key, is_text ? value.get<std::string>() : value.dump()));
+    output.Line(
+        absl::StrFormat("%-18s %s", key, is_text ? value.get<std::string>() : value.dump()));
   }
   output.SetJson(std::move(document));
   return absl::OkStatus();
@@ -93,9 +93,8 @@ absl::Status RunInspect(const std::string& path, Output& output) {
 
 void AddInspectCommand(Program& program) {
   auto path = std::make_shared<std::string>();
-  CLI::App* command =
-      program.Add("inspect", "What is in a model, adapter or catalog file",
-                  [path](Output& output) { return RunInspect(*path, output); });
+  CLI::App* command = program.Add("inspect", "What is in a model, adapter or catalog file",
+                                  [path](Output& output) { return RunInspect(*path, output); });
   command->add_option("file", *path, "GGUF file")->required();
 }
 

@@ -87,8 +87,7 @@ void AddLogitsCommand(Program& program) {
       program.Add("logits", "Logits of every position, [positions, vocabulary] float32",
                   [arguments](Output& output) { return RunLogits(*arguments, output); });
   arguments->engine.AddAll(command);
-  command->add_option("--tokens", arguments->tokens_file, "A JSON file with token ids")
-      ->required();
+  command->add_option("--tokens", arguments->tokens_file, "A JSON file with token ids")->required();
   command->add_option("--out", arguments->out, "The file to write")->required();
 }
 

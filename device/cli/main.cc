@@ -3,6 +3,14 @@
 
 int main(int argc, char** argv) {
   lorikeet::Program program("lorikeet", "Personal language models that stay personal.");
+  lorikeet::AddInspectCommand(program);
+  lorikeet::AddTokenizeCommand(program);
+  lorikeet::AddDetokenizeCommand(program);
+  lorikeet::AddGenerateCommand(program);
+  lorikeet::AddChatCommand(program);
+  lorikeet::AddLogitsCommand(program);
+  lorikeet::AddPerplexityCommand(program);
+  lorikeet::AddBenchCommand(program);
   lorikeet::AddVaultCommands(program);
   return program.Main(argc, argv);
 }

@@ -9,8 +9,7 @@ void AddSamplingOptions(CLI::App* command, SamplingOptions& options) {
       ->capture_default_str();
   command->add_option("--top-p", options.top_p, "Only the likeliest with this much probability")
       ->capture_default_str();
-  command
-      ->add_option("--min-p", options.min_p, "Only with this share of the largest probability")
+  command->add_option("--min-p", options.min_p, "Only with this share of the largest probability")
       ->capture_default_str();
   command
       ->add_option("--repeat-penalty", options.repeat_penalty,

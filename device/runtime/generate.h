@@ -27,8 +27,8 @@ std::string_view StopReasonName(StopReason reason);
 struct GenerateOptions {
   int max_tokens = 128;
   SamplingOptions sampling;
-  bool ignore_end = false;              // go on after an end-of-generation token
-  std::vector<std::string> stop_texts;  // not empty strings
+  bool ignore_end = false;                   // go on after an end-of-generation token
+  std::vector<std::string> stop_texts = {};  // not empty strings
 };
 
 struct GenerateResult {
