@@ -1,0 +1,170 @@
+// Rounds and their events.
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "coordinator/storage/sqlite_rows.h"
+#include "coordinator/storage/sqlite_store.h"
+
+namespace lorikeet {
+namespace {
+
+using storage_internal::ArrayColumn;
+using storage_internal::BlobColumn;
+using storage_internal::TextColumn;
+using storage_internal::TimeColumn;
+using storage_internal::ToColumn;
+
+constexpr char kRoundColumns[] =
+    "SELECT id, task, number, session, description, signature, key, status, opened, finished, "
+    "message, survivor_count, transcript, report FROM rounds ";
+
+absl::StatusOr<RoundRecord> ReadRound(const Statement& row) {
+  RoundRecord round;
+  round.id = row.Int(0);
+  round.task = TextColumn(row, 1);
+  round.number = static_cast<uint64_t>(row.Int(2));
+  RETURN_IF_ERROR(ArrayColumn(row, 3, &round.session));
+  round.description.description = BlobColumn(row, 4);
+  RETURN_IF_ERROR(ArrayColumn(row, 5, &round.description.signature));
+  RETURN_IF_ERROR(ArrayColumn(row, 6, &round.description.key));
+  round.status = static_cast<RoundStatus>(row.Int(7));
+  round.opened = TimeColumn(row, 8);
+  if (!row.IsNull(9)) round.finished = TimeColumn(row, 9);
+  round.message = TextColumn(row, 10);
+  round.survivor_count = static_cast<uint32_t>(row.Int(11));
+  RETURN_IF_ERROR(ArrayColumn(row, 12, &round.transcript));
+  round.report = TextColumn(row, 13);
+  return round;
+}
+
+absl::StatusOr<std::vector<RoundRecord>> ReadRounds(Statement* select) {
+  std::vector<RoundRecord> rounds;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select->Step());
+    if (!more) return rounds;
+    ASSIGN_OR_RETURN(rounds.emplace_back(), ReadRound(*select));
+  }
+}
+
+absl::Status InsertLedger(Database* database, const LedgerRecord& ledger) {
+  ASSIGN_OR_RETURN(auto insert,
+                   database->Prepare("INSERT INTO ledger (task, round_number, epsilon, delta, "
+                                     "noise_multiplier, charged, spent) "
+                                     "VALUES (?, ?, ?, ?, ?, ?, ?)"));
+  return insert.BindText(1, ledger.task)
+      .Bind(2, static_cast<int64_t>(ledger.round_number))
+      .Bind(3, ledger.epsilon)
+      .Bind(4, ledger.delta)
+      .Bind(5, ledger.noise_multiplier)
+      .Bind(6, ToColumn(ledger.charged))
+      .Bind(7, int64_t{ledger.spent})
+      .Run();
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> SqliteStore::OpenRound(const RoundRecord& round,
+                                               const LedgerRecord& ledger) {
+  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
+  RETURN_IF_ERROR(InsertLedger(database_.get(), ledger));
+  ASSIGN_OR_RETURN(
+      auto insert,
+      database_->Prepare("INSERT INTO rounds (task, number, session, description, signature, key, "
+                         "status, opened, message, survivor_count, transcript, report) "
+                         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
+  insert.BindText(1, round.task)
+      .Bind(2, static_cast<int64_t>(round.number))
+      .BindBlob(3, round.session)
+      .BindBlob(4, AsBytes(round.description.description))
+      .BindBlob(5, round.description.signature)
+      .BindBlob(6, round.description.key)
+      .Bind(7, static_cast<int64_t>(round.status))
+      .Bind(8, ToColumn(round.opened))
+      .BindText(9, round.message)
+      .Bind(10, int64_t{round.survivor_count})
+      .BindBlob(11, round.transcript)
+      .BindText(12, round.report);
+  RETURN_IF_ERROR(insert.Run());
+  const int64_t id = database_->last_insert_id();
+  RETURN_IF_ERROR(transaction.Commit());
+  return id;
+}
+
+absl::Status SqliteStore::AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) {
+  ASSIGN_OR_RETURN(auto insert, database_->Prepare("INSERT INTO round_events (round_id, kind, "
+                                                   "device, payload, at) VALUES (?, ?, ?, ?, ?)"));
+  return insert.Bind(1, round_id)
+      .Bind(2, static_cast<int64_t>(event.kind))
+      .BindText(3, event.device)
+      .BindBlob(4, AsBytes(event.payload))
+      .Bind(5, ToColumn(event.at))
+      .Run();
+}
+
+absl::StatusOr<std::vector<RoundEventRecord>> SqliteStore::RoundEvents(int64_t round_id) {
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare("SELECT kind, device, payload, at FROM round_events "
+                                      "WHERE round_id = ? ORDER BY position"));
+  select.Bind(1, round_id);
+  std::vector<RoundEventRecord> events;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return events;
+    events.push_back({.kind = static_cast<RoundEventKind>(select.Int(0)),
+                      .device = TextColumn(select, 1),
+                      .payload = BlobColumn(select, 2),
+                      .at = TimeColumn(select, 3)});
+  }
+}
+
+absl::Status SqliteStore::FinishRound(const RoundRecord& round, bool spent,
+                                      const std::optional<ReleaseRecord>& release) {
+  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
+  ASSIGN_OR_RETURN(auto update,
+                   database_->Prepare("UPDATE rounds SET status = ?, finished = ?, message = ?, "
+                                      "survivor_count = ?, transcript = ?, report = ? "
+                                      "WHERE id = ? AND status = 0"));
+  update.Bind(1, static_cast<int64_t>(round.status))
+      .Bind(2, ToColumn(round.finished))
+      .BindText(3, round.message)
+      .Bind(4, int64_t{round.survivor_count})
+      .BindBlob(5, round.transcript)
+      .BindText(6, round.report)
+      .Bind(7, round.id);
+  RETURN_IF_ERROR(update.Run());
+  if (database_->changes() != 1) {
+    return absl::FailedPreconditionError(absl::StrCat("round ", round.id, " is not open"));
+  }
+  ASSIGN_OR_RETURN(auto ledger, database_->Prepare("UPDATE ledger SET spent = ? "
+                                                   "WHERE task = ? AND round_number = ?"));
+  RETURN_IF_ERROR(ledger.Bind(1, int64_t{spent})
+                      .BindText(2, round.task)
+                      .Bind(3, static_cast<int64_t>(round.number))
+                      .Run());
+  if (release) RETURN_IF_ERROR(AddRelease(*release));
+  ASSIGN_OR_RETURN(auto forget, database_->Prepare("DELETE FROM round_events WHERE round_id = ?"));
+  RETURN_IF_ERROR(forget.Bind(1, round.id).Run());
+  return transaction.Commit();
+}
+
+absl::StatusOr<std::vector<RoundRecord>> SqliteStore::ListRounds(std::string_view task) {
+  ASSIGN_OR_RETURN(auto select, database_->Prepare(absl::StrCat(
+                                    kRoundColumns, "WHERE ?1 = '' OR task = ?1 ORDER BY id DESC")));
+  select.BindText(1, task);
+  return ReadRounds(&select);
+}
+
+absl::StatusOr<std::vector<RoundRecord>> SqliteStore::OpenRounds() {
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare(absl::StrCat(kRoundColumns, "WHERE status = 0 ORDER BY id")));
+  return ReadRounds(&select);
+}
+
+absl::StatusOr<RoundRecord> SqliteStore::FindRound(const SessionId& session) {
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare(absl::StrCat(kRoundColumns, "WHERE session = ?")));
+  ASSIGN_OR_RETURN(const bool found, select.BindBlob(1, session).Step());
+  if (!found) return absl::NotFoundError("there is no round with this session");
+  return ReadRound(select);
+}
+
+}  // namespace lorikeet

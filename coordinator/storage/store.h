@@ -1,0 +1,143 @@
+// What a coordinator must not forget, behind one interface.
+//
+// Everything a device was told was accepted is in the store before the answer leaves.  Release
+// bytes are not here (coordinator/distribution/blob_store.h), nor are keys.  Not thread-safe.
+#ifndef LORIKEET_COORDINATOR_STORAGE_STORE_H_
+#define LORIKEET_COORDINATOR_STORAGE_STORE_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/hash.h"
+#include "common/wire/federation.h"
+#include "common/wire/round.h"
+
+namespace lorikeet {
+
+enum class TaskState : uint8_t { kActive, kPaused, kEnded };
+std::string_view TaskStateName(TaskState state);  // "active", "paused", "ended"
+
+struct TaskRecord {
+  std::string name;
+  std::string config;  // JSON, see coordinator/rounds/task_config.h
+  TaskState state = TaskState::kActive;
+  absl::Time created;
+};
+
+enum class RoundStatus : uint8_t { kOpen, kDone, kAborted };
+std::string_view RoundStatusName(RoundStatus status);  // "open", "done", "aborted"
+
+struct RoundRecord {
+  int64_t id = 0;  // grows with every round of every task
+  std::string task;
+  uint64_t number = 0;  // of the task
+  SessionId session = {};
+  SignedRoundDescription description;
+  RoundStatus status = RoundStatus::kOpen;
+  absl::Time opened;
+  absl::Time finished = absl::InfinitePast();
+  std::string message;          // kAborted: why
+  uint32_t survivor_count = 0;  // kDone
+  Hash256 transcript = {};      // kDone
+  std::string report;           // kDone: JSON, see coordinator/aggregation/update_merge.h
+};
+
+// One input that changed a round's state; a round is rebuilt by stepping through them in order.
+enum class RoundEventKind : uint8_t {
+  kAdvertise = 1,
+  kShare = 2,
+  kMask = 3,
+  kAcknowledge = 4,
+  kUnmask = 5,
+  kTick = 6,  // a deadline passed at `at`
+};
+struct RoundEventRecord {
+  RoundEventKind kind = RoundEventKind::kTick;
+  std::string device;   // empty for kTick
+  std::string payload;  // encoded message (common/wire/encode.h); empty for kTick
+  absl::Time at;
+};
+
+struct ReleaseRecord {
+  ReleaseKind kind = ReleaseKind::kCatalog;
+  std::string name;
+  uint64_t version = 0;
+  std::string base_fingerprint;
+  SignedManifest manifest;
+  absl::Time published;
+};
+
+struct DeviceRecord {
+  std::string id;
+  absl::Time enrolled;
+  absl::Time revoked = absl::InfiniteFuture();
+  bool is_revoked() const { return revoked != absl::InfiniteFuture(); }
+};
+
+// Privacy spent.  Written before the round opens; `spent` turns false only when a round was aborted
+// before any unmasking share arrived, so that nothing was released.
+struct LedgerRecord {
+  std::string task;
+  uint64_t round_number = 0;
+  double epsilon = 0;  // of this round alone
+  double delta = 0;
+  double noise_multiplier = 0;
+  absl::Time charged;
+  bool spent = true;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  virtual absl::Status SetMeta(std::string_view key, std::string_view value) = 0;
+  virtual absl::StatusOr<std::optional<std::string>> GetMeta(std::string_view key) = 0;
+
+  // ALREADY_EXISTS: the name is taken.
+  virtual absl::Status AddTask(const TaskRecord& task) = 0;
+  // NOT_FOUND.
+  virtual absl::Status SetTaskState(std::string_view name, TaskState state) = 0;
+  virtual absl::StatusOr<std::vector<TaskRecord>> ListTasks() = 0;
+
+  // The round and its ledger entry, in one transaction; returns the round's id.
+  virtual absl::StatusOr<int64_t> OpenRound(const RoundRecord& round,
+                                            const LedgerRecord& ledger) = 0;
+  virtual absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) = 0;
+  virtual absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) = 0;
+  // Sets what `round` says about its end, adds the release if there is one, sets the ledger entry's
+  // `spent`, and deletes the round's events: one transaction.
+  virtual absl::Status FinishRound(const RoundRecord& round, bool spent,
+                                   const std::optional<ReleaseRecord>& release) = 0;
+  // Newest first; all tasks if `task` is empty.
+  virtual absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) = 0;
+  virtual absl::StatusOr<std::vector<RoundRecord>> OpenRounds() = 0;
+  // NOT_FOUND.
+  virtual absl::StatusOr<RoundRecord> FindRound(const SessionId& session) = 0;
+
+  // ALREADY_EXISTS: this kind, base and version is there.
+  virtual absl::Status AddRelease(const ReleaseRecord& release) = 0;
+  // The highest version of a kind; of any base if `base_fingerprint` is empty.
+  virtual absl::StatusOr<std::optional<ReleaseRecord>> LatestRelease(
+      ReleaseKind kind, std::string_view base_fingerprint) = 0;
+  virtual absl::StatusOr<std::vector<ReleaseRecord>> ListReleases() = 0;
+
+  // ALREADY_EXISTS: enrolled before.
+  virtual absl::Status AddDevice(const DeviceRecord& device) = 0;
+  // NOT_FOUND.
+  virtual absl::Status RevokeDevice(std::string_view id, absl::Time when) = 0;
+  virtual absl::StatusOr<std::optional<DeviceRecord>> FindDevice(std::string_view id) = 0;
+  virtual absl::StatusOr<std::vector<DeviceRecord>> ListDevices() = 0;
+
+  // In order of charging; all tasks if `task` is empty.
+  virtual absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) = 0;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_STORAGE_STORE_H_
