@@ -1,0 +1,31 @@
+// The kernels compiled for AVX-512 F, BW, VL, DQ and VNNI.  Flags: kernels/CMakeLists.txt.
+#define LORIKEET_SIMD_512
+#include "kernels/kernel_table.h"
+#include "kernels/simd/attention_inl.h"
+#include "kernels/simd/matmul_inl.h"
+#include "kernels/simd/rows_inl.h"
+#include "kernels/simd/vec_inl.h"
+
+namespace lorikeet {
+
+const KernelTable& Avx512Kernels() {
+  static constexpr KernelTable kTable = {
+      .dequantize_row = DequantizeRowHere,
+      .mat_mul = MatMulRange,
+      .mat_mul_backward_input = MatMulBackwardInputRange,
+      .gemm = Gemm,
+      .round_activations = RoundActivations,
+      .mat_mul_rounded = MatMulRounded,
+      .rms_norm = RmsNormRow,
+      .rms_norm_backward = RmsNormBackwardRow,
+      .swiglu = SwiGluRow,
+      .swiglu_backward = SwiGluBackwardRow,
+      .log_sum_exp = LogSumExp,
+      .scaled_exp = ScaledExp,
+      .attention = AttentionRange,
+      .attention_backward = AttentionBackwardHead,
+  };
+  return kTable;
+}
+
+}  // namespace lorikeet
