@@ -1,8 +1,9 @@
 // Text to token ids and back, from the vocabulary in a GGUF file.
 //
-// tokenizer.ggml.model "gpt2" (byte-level BPE; pre-tokenizers llama-bpe, qwen2, gpt-2/default) and "llama" (SentencePiece BPE by
-// scores with byte fallback).  Unknown models or pre-tokenizers are an error that names them.  Invalid UTF-8 is never
-// an error for Encode: each bad byte is treated as its own unit (documented in tokenizer.cc).
+// tokenizer.ggml.model "gpt2" (byte-level BPE; pre-tokenizers llama-bpe, qwen2, gpt-2/default) and
+// "llama" (SentencePiece BPE by scores with byte fallback).  Unknown models or pre-tokenizers are
+// an error that names them.  Invalid UTF-8 is never an error for Encode: each bad byte is treated
+// as its own unit (see unicode.h).
 #ifndef LORIKEET_COMMON_TOKENIZER_TOKENIZER_H_
 #define LORIKEET_COMMON_TOKENIZER_TOKENIZER_H_
 
@@ -29,13 +30,16 @@ struct EncodeOptions {
 // Immutable; thread-safe.
 class Tokenizer {
  public:
-  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Create(std::shared_ptr<const GgufFile> file);
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Create(
+      std::shared_ptr<const GgufFile> file);
   virtual ~Tokenizer() = default;
 
   virtual std::vector<TokenId> Encode(std::string_view text, EncodeOptions options = {}) const = 0;
-  // Bytes of one token as they appear in text (special tokens: their name); empty for ids out of range.
+  // Bytes of one token as they appear in text (special tokens: their name); empty for ids out of
+  // range.
   virtual std::string Piece(TokenId id) const = 0;
-  // Inverse of Encode for valid UTF-8 without special tokens (SPM drops the leading space it added).  INVALID_ARGUMENT on an id out of range.
+  // Inverse of Encode for valid UTF-8 without special tokens (SPM drops the leading space it
+  // added).  INVALID_ARGUMENT on an id out of range.
   virtual absl::StatusOr<std::string> Decode(std::span<const TokenId> ids) const = 0;
 
   virtual int vocabulary_size() const = 0;
