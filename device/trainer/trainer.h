@@ -1,4 +1,6 @@
 // Training an adapter: batches, AdamW, schedules, held-out loss, early stop, checkpoints.
+//
+// Not here: reading text (data.h), gradients (gradient.h), the checkpoint's format (checkpoint.h).
 #ifndef LORIKEET_DEVICE_TRAINER_TRAINER_H_
 #define LORIKEET_DEVICE_TRAINER_TRAINER_H_
 
@@ -23,9 +25,9 @@ namespace lorikeet {
 enum class Schedule { kConstant, kLinear, kCosine };
 
 struct TrainOptions {
-  int max_steps = 0;          // 0: by epochs
+  int max_steps = 0;  // 0: by epochs
   double epochs = 3;
-  int batch_size = 4;         // sequences per optimizer step
+  int batch_size = 4;  // sequences per optimizer step
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::kCosine;
   int warmup_steps = 0;
@@ -36,12 +38,13 @@ struct TrainOptions {
   double clip_gradient_norm = 1.0;  // global L2; 0 = off
   int eval_every = 0;               // steps between evaluations; 0 = once per epoch
   int patience = 0;                 // evaluations without improvement before stopping; 0 = off
-  bool keep_best = true;            // result = adapter of the best evaluation (when there is an eval set)
+  bool keep_best = true;  // result = adapter of the best evaluation (when there is an eval set)
   uint64_t seed = 1;
-  absl::Duration max_duration = absl::InfiniteDuration();
-  std::string checkpoint_dir;       // empty: none
-  int checkpoint_every = 10;        // steps
-  bool resume = false;              // from checkpoint_dir, if there is one
+  absl::Duration max_duration =
+      absl::InfiniteDuration();  // of this call; time before a resume does not count
+  std::string checkpoint_dir;    // empty: none
+  int checkpoint_every = 10;     // steps
+  bool resume = false;  // from checkpoint_dir, if there is one; thread count must be the same
 };
 
 struct LossPoint {
@@ -55,8 +58,10 @@ struct TrainResult {
   int64_t tokens = 0;
   std::vector<LossPoint> train_loss;  // every step, nats a token
   std::vector<LossPoint> eval_loss;   // step 0 (before training) first
-  double tokens_per_second = 0;
-  std::string stopped_because;        // "steps", "epochs", "patience", "time", "cancelled"
+  double tokens_per_second = 0;       // of this call
+  int64_t working_set_bytes = 0;      // buffers of training; the mapped model is not counted
+  std::string stopped_because;  // "steps", "epochs", "patience", "time", "cancelled", "non-finite"
+  std::string failure;          // for "non-finite": the step and the tensor
 };
 
 struct TrainProgress {
@@ -70,29 +75,36 @@ struct TrainProgress {
 // Returns false to stop after this step (the result is kept; stopped_because = "cancelled").
 using ProgressCallback = std::function<bool(const TrainProgress&)>;
 
-// A fresh adapter.  kLora: A ~ uniform Kaiming, B = 0 (no effect at first).  kCore: needs factors, see MakeCoreAdapter
-// in device/personalization; here random orthonormal A, B (QR of a Gaussian) and R = 0.
-// INVALID_ARGUMENT: rank larger than a matrix, no module.
+// A fresh adapter.  kLora: A ~ uniform Kaiming, B = 0 (no effect at first).  kCore: needs factors,
+// see MakeCoreAdapter in device/personalization; here random orthonormal A, B (QR of a Gaussian)
+// and R = 0. INVALID_ARGUMENT: rank larger than a matrix, no module.
 struct AdapterSpec {
   AdapterKind kind = AdapterKind::kLora;
   int rank = 8;
   float alpha = 16;
-  std::vector<Module> modules;  // empty = all
+  std::vector<Module> modules = {};  // empty = all
   uint64_t seed = 1;
 };
 absl::StatusOr<Adapter> MakeAdapter(const Model& model, const AdapterSpec& spec);
 
-// Mean token loss (nats) of sequences under the given adapters, no gradients.
+// Mean token loss (nats) of sequences under the given adapters, no gradients.  Sequences go through
+// in groups of a bounded number of tokens.
 absl::StatusOr<GradientResult> EvaluateLoss(std::shared_ptr<const Model> model, ThreadPool* pool,
                                             std::span<const AdapterRef> adapters,
                                             std::span<const Sequence> sequences);
 
-// Trains `start` on `train` with `frozen` adapters active.  Deterministic: same inputs, seed, threads and ISA, same
-// adapter byte for byte, also across a kill and resume.  An empty `eval` means no evaluation and no early stop.
-absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool* pool, const Clock& clock,
-                                  Adapter start, std::span<const AdapterRef> frozen,
+// Trains `start` on `train` with `frozen` adapters active.  Deterministic: same inputs, seed,
+// threads and ISA, same adapter byte for byte, also across a kill and resume.  An empty `eval`
+// means no evaluation and no early stop. A loss or gradient that is not finite stops training: the
+// result holds the last good state (the best evaluated one with keep_best), stopped_because =
+// "non-finite" and the failure; INTERNAL if there was no good step. INVALID_ARGUMENT: options out
+// of range, nothing to train or learn.  Errors as CheckAdapter and ReadCheckpoint.
+absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                  const Clock& clock, Adapter start,
+                                  std::span<const AdapterRef> frozen,
                                   std::span<const Sequence> train, std::span<const Sequence> eval,
-                                  const TrainOptions& options, const ProgressCallback& progress = nullptr);
+                                  const TrainOptions& options,
+                                  const ProgressCallback& progress = nullptr);
 
 }  // namespace lorikeet
 

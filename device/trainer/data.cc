@@ -1,0 +1,278 @@
+#include "device/trainer/data.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int kMinContext = 8;
+
+// A document's tokens without BOS; mask as in Sequence.
+struct TokenDocument {
+  std::vector<TokenId> tokens;
+  std::vector<float> mask;
+  bool begins_with_bos = false;
+};
+
+int64_t CountLearned(std::span<const Sequence> sequences) {
+  int64_t count = 0;
+  for (const Sequence& sequence : sequences) {
+    for (size_t i = 1; i < sequence.tokens.size(); ++i) {
+      if (sequence.loss_mask.empty() || sequence.loss_mask[i] > 0) ++count;
+    }
+  }
+  return count;
+}
+
+TokenDocument TokenizeText(const Tokenizer& tokenizer, std::string_view text, bool add_eos) {
+  TokenDocument document;
+  document.tokens = tokenizer.Encode(text);
+  if (add_eos && tokenizer.eos().has_value()) document.tokens.push_back(*tokenizer.eos());
+  document.mask.assign(document.tokens.size(), 1.0f);
+  document.begins_with_bos = tokenizer.adds_bos() && tokenizer.bos().has_value();
+  return document;
+}
+
+// Without a template a conversation is one message a line; a token is learned when its first byte
+// lies in a reply or its newline.  The vocabulary may put a space before the text: bytes are
+// counted from the end.
+void MaskPlainReplies(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                      TokenDocument& document) {
+  std::vector<bool> in_reply;
+  for (const ChatMessage& message : messages) {
+    in_reply.insert(in_reply.end(), message.content.size() + 1, message.role == "assistant");
+  }
+  int64_t at = static_cast<int64_t>(in_reply.size());
+  for (size_t i = document.tokens.size(); i-- > 0;) {
+    at -= static_cast<int64_t>(tokenizer.Piece(document.tokens[i]).size());
+    document.mask[i] = at >= 0 && in_reply[at] ? 1.0f : 0.0f;
+  }
+}
+
+// With a template, what stands before a reply is the encoding of the messages before it; the
+// reply's own tokens follow, then the token that ends the turn.
+absl::Status MaskTemplateReplies(const Tokenizer& tokenizer, const ChatTemplate& chat,
+                                 std::span<const ChatMessage> messages, TokenDocument& document) {
+  const std::vector<TokenId>& tokens = document.tokens;
+  for (size_t i = 1; i < messages.size(); ++i) {
+    if (messages[i].role != "assistant") continue;
+    ASSIGN_OR_RETURN(const std::vector<TokenId> before, chat.Encode(messages.first(i)));
+    const std::vector<TokenId> reply = tokenizer.Encode(messages[i].content);
+    size_t end = before.size() + reply.size();
+    if (end > tokens.size() || !std::equal(before.begin(), before.end(), tokens.begin()) ||
+        !std::equal(reply.begin(), reply.end(), tokens.begin() + before.size())) {
+      return absl::InternalError("a reply was not found in its encoded conversation");
+    }
+    if (end < tokens.size() && tokenizer.IsEndOfGeneration(tokens[end])) ++end;
+    std::fill(document.mask.begin() + before.size(), document.mask.begin() + end, 1.0f);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TokenDocument> TokenizeConversation(const Tokenizer& tokenizer,
+                                                   std::vector<ChatMessage> messages) {
+  for (ChatMessage& message : messages) {
+    // Some templates trim; trimmed text is the same under all.
+    const size_t begin =
+        std::min(message.content.find_first_not_of(" \t\r\n"), message.content.size());
+    message.content.erase(0, begin);
+    message.content.erase(message.content.find_last_not_of(" \t\r\n") + 1);
+  }
+  ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Create(tokenizer));
+  TokenDocument document;
+  ASSIGN_OR_RETURN(document.tokens, chat.Encode(messages));
+  document.mask.assign(document.tokens.size(), 0.0f);
+  if (tokenizer.chat_template().empty()) {
+    MaskPlainReplies(tokenizer, messages, document);
+  } else {
+    RETURN_IF_ERROR(MaskTemplateReplies(tokenizer, chat, messages, document));
+  }
+  if (tokenizer.bos().has_value() && document.tokens.front() == *tokenizer.bos()) {
+    document.begins_with_bos = true;
+    document.tokens.erase(document.tokens.begin());
+    document.mask.erase(document.mask.begin());
+  }
+  return document;
+}
+
+// Tokens [begin, end) of a document as windows; those in which nothing is learned are left out.
+void AppendWindows(const Tokenizer& tokenizer, const TokenDocument& document, size_t begin,
+                   size_t end, int context_length, std::vector<Sequence>& sequences) {
+  const size_t bos = document.begins_with_bos ? 1 : 0;
+  const size_t body = static_cast<size_t>(context_length) - bos;
+  for (size_t from = begin; from + (bos != 0 ? 0 : 1) < end;) {
+    const size_t to = std::min(end, from + body);
+    Sequence sequence;
+    if (bos != 0) {
+      sequence.tokens.push_back(*tokenizer.bos());
+      sequence.loss_mask.push_back(0.0f);
+    }
+    sequence.tokens.insert(sequence.tokens.end(), document.tokens.begin() + from,
+                           document.tokens.begin() + to);
+    sequence.loss_mask.insert(sequence.loss_mask.end(), document.mask.begin() + from,
+                              document.mask.begin() + to);
+    if (std::any_of(sequence.loss_mask.begin() + 1, sequence.loss_mask.end(),
+                    [](float weight) { return weight > 0; })) {
+      sequences.push_back(std::move(sequence));
+    }
+    from = to == end ? end : to - (1 - bos);
+  }
+}
+
+std::vector<Sequence> Windows(const Tokenizer& tokenizer, std::span<const TokenDocument> documents,
+                              int context_length) {
+  std::vector<Sequence> sequences;
+  for (const TokenDocument& document : documents) {
+    AppendWindows(tokenizer, document, 0, document.tokens.size(), context_length, sequences);
+  }
+  return sequences;
+}
+
+absl::Status CheckOptions(const DataOptions& options) {
+  if (options.context_length < kMinContext) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "context: expected at least %d tokens, got %d", kMinContext, options.context_length));
+  }
+  if (!(options.eval_split >= 0 && options.eval_split < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("eval split: expected a share in [0, 1), got %g", options.eval_split));
+  }
+  return absl::OkStatus();
+}
+
+// Where the held-out part begins: document, and token in it.
+struct Cut {
+  size_t document = 0;
+  size_t token = 0;
+};
+
+Cut FindCut(std::span<const TokenDocument> documents, double share) {
+  double total = 0;
+  for (const TokenDocument& document : documents) total += double(document.tokens.size());
+  const double target = total * (1.0 - share);
+  double before = 0;
+  size_t index = 0;
+  while (index + 1 < documents.size() &&
+         before + double(documents[index].tokens.size()) <= target) {
+    before += double(documents[index++].tokens.size());
+  }
+  // The cut lies in documents[index]; its edges are the candidates.
+  const double after = before + double(documents[index].tokens.size());
+  const auto acceptable = [&](double position) {
+    const double held_out = (total - position) / total;
+    return position > 0 && held_out >= share / 2 && held_out <= share * 2;
+  };
+  const bool early = target - before <= after - target;
+  if (acceptable(early ? before : after)) return {early ? index : index + 1, 0};
+  if (acceptable(early ? after : before)) return {early ? index + 1 : index, 0};
+  return {index, static_cast<size_t>(target - before)};
+}
+
+void Split(const Tokenizer& tokenizer, std::span<const TokenDocument> documents,
+           const DataOptions& options, Dataset& dataset) {
+  const Cut cut = FindCut(documents, options.eval_split);
+  std::vector<Sequence> train =
+      Windows(tokenizer, documents.first(cut.document), options.context_length);
+  std::vector<Sequence> eval;
+  if (cut.document < documents.size()) {
+    const TokenDocument& document = documents[cut.document];
+    AppendWindows(tokenizer, document, 0, cut.token, options.context_length, train);
+    AppendWindows(tokenizer, document, cut.token, document.tokens.size(), options.context_length,
+                  eval);
+    for (Sequence& sequence :
+         Windows(tokenizer, documents.subspan(cut.document + 1), options.context_length)) {
+      eval.push_back(std::move(sequence));
+    }
+  }
+  if (CountLearned(eval) >= kMinEvalTokens && CountLearned(train) >= kMinTrainTokens) {
+    dataset.train = std::move(train);
+    dataset.eval = std::move(eval);
+    return;
+  }
+  dataset.note = absl::StrFormat(
+      "nothing held out: %.3g of the text gives %d tokens to judge by, fewer than %d",
+      options.eval_split, CountLearned(eval), kMinEvalTokens);
+}
+
+absl::StatusOr<Dataset> Assemble(const Tokenizer& tokenizer, std::span<const TokenDocument> train,
+                                 std::span<const TokenDocument> test, const DataOptions& options) {
+  Dataset dataset;
+  if (!test.empty()) {
+    dataset.eval = Windows(tokenizer, test, options.context_length);
+    if (dataset.eval.empty()) dataset.note = "nothing held out: no token in the test split counts";
+  } else if (options.eval_split > 0 && !train.empty()) {
+    Split(tokenizer, train, options, dataset);
+  }
+  if (dataset.train.empty()) dataset.train = Windows(tokenizer, train, options.context_length);
+  dataset.train_tokens = CountLearned(dataset.train);
+  dataset.eval_tokens = CountLearned(dataset.eval);
+  if (dataset.train_tokens < kMinTrainTokens) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("text shorter than one training example: expected at least %d tokens to "
+                        "learn, got %d",
+                        kMinTrainTokens, dataset.train_tokens));
+  }
+  return dataset;
+}
+
+absl::StatusOr<std::vector<TokenDocument>> TokenizeTexts(const Tokenizer& tokenizer,
+                                                         std::span<const std::string_view> texts,
+                                                         const DataOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  if (texts.empty()) return absl::InvalidArgumentError("expected at least one text, got none");
+  std::vector<TokenDocument> documents;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    RETURN_IF_ERROR(CheckText(texts[i], absl::StrFormat("text %d", i)));
+    documents.push_back(TokenizeText(tokenizer, texts[i], options.add_eos));
+  }
+  return documents;
+}
+
+absl::StatusOr<std::vector<TokenDocument>> TokenizeDocuments(const Tokenizer& tokenizer,
+                                                             std::span<const Document> documents,
+                                                             const DataOptions& options) {
+  std::vector<TokenDocument> tokenized;
+  for (const Document& document : documents) {
+    if (document.messages.empty()) {
+      RETURN_IF_ERROR(CheckText(document.text, "document"));
+      tokenized.push_back(TokenizeText(tokenizer, document.text, options.add_eos));
+      continue;
+    }
+    ASSIGN_OR_RETURN(TokenDocument conversation,
+                     TokenizeConversation(tokenizer, document.messages));
+    tokenized.push_back(std::move(conversation));
+  }
+  return tokenized;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Sequence>> MakeSequences(const Tokenizer& tokenizer,
+                                                    std::span<const std::string_view> texts,
+                                                    const DataOptions& options) {
+  ASSIGN_OR_RETURN(const auto documents, TokenizeTexts(tokenizer, texts, options));
+  return Windows(tokenizer, documents, options.context_length);
+}
+
+absl::StatusOr<Dataset> MakeDataset(const Tokenizer& tokenizer,
+                                    std::span<const std::string_view> texts,
+                                    const DataOptions& options) {
+  ASSIGN_OR_RETURN(const auto documents, TokenizeTexts(tokenizer, texts, options));
+  return Assemble(tokenizer, documents, {}, options);
+}
+
+absl::StatusOr<Dataset> MakeDataset(const Tokenizer& tokenizer, const DocumentSet& documents,
+                                    const DataOptions& options) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(const auto train, TokenizeDocuments(tokenizer, documents.train, options));
+  ASSIGN_OR_RETURN(const auto test, TokenizeDocuments(tokenizer, documents.test, options));
+  return Assemble(tokenizer, train, test, options);
+}
+
+}  // namespace lorikeet
