@@ -1,0 +1,371 @@
+#include "device/agent/agent.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/adapter/catalog.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "common/wire/sign_round.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr size_t kRememberedSessions = 4096;
+constexpr absl::Duration kFollowUp = absl::Minutes(2);
+
+bool IsTransient(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+bool IsFatal(const absl::Status& status) {
+  return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Agent>> Agent::Create(AgentOptions options, const Clock* clock,
+                                                     RandomSource* random, AgentStore* store) {
+  ASSIGN_OR_RETURN(AgentState state, store->Load());
+  return std::unique_ptr<Agent>(
+      new Agent(std::move(options), clock, random, store, std::move(state)));
+}
+
+Agent::Agent(AgentOptions options, const Clock* clock, RandomSource* random, AgentStore* store,
+             AgentState state)
+    : options_(std::move(options)),
+      clock_(clock),
+      random_(random),
+      store_(store),
+      state_(std::move(state)) {}
+
+AgentActions Agent::Step(AgentEvent event) {
+  actions_.clear();
+  if (phase_ != Phase::kStopped) {
+    std::visit([this](auto&& e) { On(std::move(e)); }, std::move(event));
+  }
+  return std::move(actions_);
+}
+
+void Agent::On(StartEvent) {
+  LORIKEET_CHECK(phase_ == Phase::kIdle);
+  phase_ = Phase::kHello;
+  Call(HelloCall{});
+}
+
+void Agent::On(CallDone done) {
+  if (!pending_ || done.id != pending_->id || resend_) return;  // an answer to a call given up
+  if (IsTransient(done.response.status)) return Retry(done.response.status);
+  failures_ = 0;
+  pending_.reset();
+  if (IsFatal(done.response.status)) return Stop(done.response.status);
+  HandleAnswer(done.response);
+}
+
+void Agent::On(PersonalizeDone done) {
+  if (phase_ != Phase::kPersonalize) return;
+  if (!done.summary.ok()) {
+    Report("personalize_failed", std::string(Message(done.summary.status())));
+    return Stop(done.summary.status());
+  }
+  state_.personal = *std::move(done.summary);
+  if (!Save()) return;
+  Report("personalized", absl::StrCat(state_.personal->reason, " ", state_.personal->verdict));
+  Seek();
+}
+
+void Agent::On(ContributionDone done) {
+  if (phase_ != Phase::kRound || done.session != participant_->round().secagg.session) return;
+  waiting_for_contribution_ = false;
+  if (!done.contribution.ok()) {
+    return LeaveRound("round_failed", absl::StrCat("no contribution: ",
+                                                   ToAbsl(Message(done.contribution.status()))));
+  }
+  participant_->SetContribution(*std::move(done.contribution));
+  if (held_poll_) HandlePoll(*std::exchange(held_poll_, std::nullopt));
+}
+
+void Agent::On(WakeEvent) {
+  if (resend_) {
+    resend_ = false;
+    actions_.push_back(*pending_);
+    return;
+  }
+  if (pending_ || held_poll_) return;
+  switch (phase_) {
+    case Phase::kBase:
+      return FollowBase();
+    case Phase::kCatalog:
+    case Phase::kSeek:
+      return FollowCatalog();
+    case Phase::kRound:
+      return Call(participant_->Poll());
+    default:
+      return;
+  }
+}
+
+void Agent::Call(AgentRequest request) {
+  pending_ = CallAction{next_call_++, std::move(request)};
+  actions_.push_back(*pending_);
+}
+
+void Agent::Wait(absl::Duration duration) {
+  actions_.push_back(WaitAction{clock_->Now() + duration});
+}
+
+void Agent::Report(std::string_view kind, std::string message) {
+  actions_.push_back(ReportAction{std::string(kind), std::move(message)});
+}
+
+void Agent::Stop(absl::Status status) {
+  phase_ = Phase::kStopped;
+  participant_.reset();
+  actions_.push_back(StopAction{std::move(status)});
+}
+
+// What cannot be made durable must not be acted on.
+bool Agent::Save() {
+  const absl::Status status = store_->Save(state_);
+  if (status.ok()) return true;
+  Stop(Annotate(status, "agent state"));
+  return false;
+}
+
+// Uniform in [0.5, 1): devices that failed together must not come back together.
+double Agent::Jitter() {
+  return 0.5 + 0.5 * static_cast<double>(random_->UniformUint64(1 << 20)) / (1 << 20);
+}
+
+void Agent::Retry(const absl::Status& status) {
+  const absl::Time now = clock_->Now();
+  if (failures_ == 0) first_failure_ = now;
+  if (now - first_failure_ >= options_.give_up_after) {
+    return Stop(Annotate(status, "coordinator not reachable"));
+  }
+  const absl::Duration delay =
+      std::min(options_.retry_cap, options_.retry_base * (1 << std::min(failures_, 16)));
+  ++failures_;
+  resend_ = true;
+  Report("retry", absl::StrFormat("%s: %s", RequestName(pending_->request), Message(status)));
+  Wait(delay * Jitter());
+}
+
+void Agent::HandleAnswer(const AgentResponse& response) {
+  switch (phase_) {
+    case Phase::kHello:
+      if (!response.status.ok()) return Stop(response.status);
+      return options_.base_fingerprint.empty() ? FollowBase() : FollowCatalog();
+    case Phase::kBase:
+    case Phase::kCatalog:
+      return HandleRelease(response);
+    case Phase::kSeek:
+      return HandleOffer(response);
+    case Phase::kRound:
+      return HandleRound(response);
+    default:
+      return;
+  }
+}
+
+std::string Agent::BaseFingerprint() const {
+  if (!options_.base_fingerprint.empty()) return options_.base_fingerprint;
+  return state_.base ? state_.base->base_fingerprint : "";
+}
+
+void Agent::FollowBase() {
+  phase_ = Phase::kBase;
+  follower_ = std::make_unique<ReleaseFollower>(ReleaseKind::kBase, "", options_.coordinator_key,
+                                                state_.base, store_);
+  Call(follower_->FirstRequest());
+}
+
+void Agent::FollowCatalog() {
+  if (BaseFingerprint().empty()) return FollowBase();
+  phase_ = Phase::kCatalog;
+  // A catalog of another base is not an older version of this one's.
+  auto installed = state_.catalog;
+  if (installed && installed->base_fingerprint != BaseFingerprint()) installed.reset();
+  follower_ = std::make_unique<ReleaseFollower>(ReleaseKind::kCatalog, BaseFingerprint(),
+                                                options_.coordinator_key, installed, store_);
+  Call(follower_->FirstRequest());
+}
+
+void Agent::HandleRelease(const AgentResponse& response) {
+  if (absl::IsNotFound(response.status)) return AfterRelease(/*complete=*/true);
+  auto next = follower_->Handle(response, clock_->Now());
+  if (!next.ok()) {
+    Report("refused", absl::StrCat(ToAbsl(ReleaseKindName(follower_->kind())),
+                                   " release: ", ToAbsl(Message(next.status()))));
+    return AfterRelease(/*complete=*/false);
+  }
+  if (*next) return Call(**std::move(next));
+  if (!follower_->changed()) return AfterRelease(/*complete=*/true);
+  const bool base = follower_->kind() == ReleaseKind::kBase;
+  (base ? state_.base : state_.catalog) = follower_->result();
+  if (!Save()) return;
+  Report("release", absl::StrFormat("%s version %d installed, %d bytes fetched",
+                                    ReleaseKindName(follower_->kind()),
+                                    follower_->result()->version, follower_->bytes_fetched()));
+  AfterRelease(/*complete=*/true);
+}
+
+void Agent::AfterRelease(bool complete) {
+  const bool base = follower_->kind() == ReleaseKind::kBase;
+  follower_.reset();
+  if (base && state_.base) return FollowCatalog();
+  if (base || !state_.catalog) {
+    if (options_.once) {
+      return Stop(absl::FailedPreconditionError(absl::StrCat(
+          "the coordinator has released no usable ", base ? "base model" : "catalog")));
+    }
+    if (complete)
+      Report("waiting", base ? "no base model is released yet" : "no catalog is released yet");
+    return Wait(options_.poll_interval * Jitter());
+  }
+  std::vector<Hash256> files = {state_.catalog->file_hash};
+  if (state_.base) files.push_back(state_.base->file_hash);
+  if (const absl::Status status = store_->KeepOnly(files); !status.ok()) {
+    Report("storage", std::string(Message(status)));
+  }
+  PersonalizeIfDue();
+}
+
+void Agent::PersonalizeIfDue() {
+  if (state_.personal && state_.personal->catalog_version == state_.catalog->version) return Seek();
+  phase_ = Phase::kPersonalize;
+  actions_.push_back(PersonalizeAction{state_.catalog->version, state_.catalog->file_hash,
+                                       state_.base ? state_.base->file_hash : Hash256{}});
+}
+
+bool Agent::StopIsDue() const {
+  if (options_.stop_after_rounds == 0 || state_.rounds_done < options_.stop_after_rounds)
+    return false;
+  return state_.catalog->version > state_.last_round_catalog || clock_->Now() >= follow_up_until_;
+}
+
+void Agent::Seek() {
+  if (StopIsDue()) return Stop(absl::OkStatus());
+  phase_ = Phase::kSeek;
+  if (options_.stop_after_rounds > 0 && state_.rounds_done >= options_.stop_after_rounds) {
+    return Wait(options_.poll_interval *
+                Jitter());  // the catalog of the last round is still to come
+  }
+  Call(RoundQuery{kProtocolVersion, BaseFingerprint(), state_.catalog->version});
+}
+
+void Agent::HandleOffer(const AgentResponse& response) {
+  if (!response.status.ok()) {
+    Report("refused", std::string(Message(response.status)));
+    return Wait(options_.poll_interval * Jitter());
+  }
+  const auto& offer = std::get<RoundOffer>(response.answer);
+  if (!offer.round) {
+    if (options_.once) return Stop(absl::OkStatus());
+    return Wait(
+        std::min(std::max(offer.retry_after, options_.step_interval), options_.poll_interval) *
+        Jitter());
+  }
+  const auto round = VerifyRoundDescription(*offer.round, options_.coordinator_key);
+  const absl::Status allowed = round.ok() ? CheckAndCharge(*round) : round.status();
+  if (phase_ == Phase::kStopped) return;
+  if (!allowed.ok()) {
+    Report("refused", std::string(Message(allowed)));
+    if (options_.once) return Stop(absl::OkStatus());
+    return Wait(options_.poll_interval * Jitter());
+  }
+  Join(*round);
+}
+
+// The session and its epsilon are on disk before the coordinator hears of this device.
+absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
+  ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
+  ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(content));
+  RETURN_IF_ERROR(CheckRound(round, options_.policy, state_, catalog, clock_->Now()));
+  if (state_.personal->persona_index < 0) {
+    return absl::FailedPreconditionError(
+        "round left out: no persona fits this owner, so there is nothing to add");
+  }
+  state_.joined.push_back(round.secagg.session);
+  if (state_.joined.size() > kRememberedSessions) state_.joined.erase(state_.joined.begin());
+  state_.epsilon_spent += round.epsilon;
+  return Save() ? absl::OkStatus() : absl::UnavailableError("agent state could not be saved");
+}
+
+void Agent::Join(const RoundDescription& round) {
+  auto participant = RoundParticipant::Create(round, random_);
+  auto advertisement = participant.ok() ? (*participant)->Advertise()
+                                        : absl::StatusOr<AgentRequest>(participant.status());
+  if (!advertisement.ok()) {
+    Report("refused", std::string(Message(advertisement.status())));
+    return Wait(options_.poll_interval * Jitter());
+  }
+  phase_ = Phase::kRound;
+  participant_ = *std::move(participant);
+  held_poll_.reset();
+  waiting_for_contribution_ = true;
+  Report("round",
+         absl::StrFormat("taking part in round %d of task %s", round.round_number, round.task));
+  Call(*std::move(advertisement));
+  actions_.push_back(
+      ContributeAction{round, state_.personal->persona_index, state_.catalog->file_hash});
+}
+
+void Agent::HandleRound(const AgentResponse& response) {
+  const absl::Status& status = response.status;
+  if (absl::IsFailedPrecondition(status)) return Wait(options_.step_interval * Jitter());
+  if (!status.ok()) {
+    return LeaveRound(
+        "round_failed",
+        absl::StrFormat("round %d: %s", participant_->round().round_number, Message(status)));
+  }
+  if (const auto* poll = std::get_if<PollResult>(&response.answer)) return HandlePoll(*poll);
+  if (const auto* ticket = std::get_if<Ticket>(&response.answer))
+    participant_->SetTicket(ticket->value);
+  Wait(options_.step_interval * Jitter());
+}
+
+void Agent::HandlePoll(const PollResult& poll) {
+  const uint64_t number = participant_->round().round_number;
+  if (poll.phase == RoundPhase::kAborted) {
+    return LeaveRound("round_failed",
+                      absl::StrFormat("round %d was aborted: %s", number, poll.message));
+  }
+  if (poll.phase == RoundPhase::kDone) {
+    ++state_.rounds_done;
+    state_.last_round_catalog = participant_->round().catalog_version;
+    follow_up_until_ = clock_->Now() + kFollowUp;
+    if (!Save()) return;
+    return LeaveRound("round_done", absl::StrFormat("round %d: summed over %d devices", number,
+                                                    poll.survivor_count));
+  }
+  auto request = participant_->Answer(poll);
+  if (!request.ok()) {
+    return LeaveRound("round_failed",
+                      absl::StrFormat("round %d left: %s", number, Message(request.status())));
+  }
+  if (*request) return Call(**std::move(request));
+  if (poll.phase == RoundPhase::kMask && waiting_for_contribution_) {
+    held_poll_ = poll;
+    return;
+  }
+  Wait(std::min(std::max(poll.retry_after, absl::Milliseconds(50)), options_.step_interval) *
+       Jitter());
+}
+
+void Agent::LeaveRound(std::string_view kind, std::string message) {
+  participant_.reset();
+  held_poll_.reset();
+  pending_.reset();
+  resend_ = false;
+  Report(kind, std::move(message));
+  // A failed round is not tried again at once: the next look is after the poll interval.
+  phase_ = Phase::kSeek;
+  if (kind == "round_done") return FollowCatalog();
+  if (options_.once) return Stop(absl::AbortedError("the round failed"));
+  Wait(options_.poll_interval * Jitter());
+}
+
+}  // namespace lorikeet

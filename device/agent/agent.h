@@ -1,0 +1,164 @@
+// The device's side of a fleet, as a single-threaded state machine: Step(event) -> actions.
+//
+//   Hello -> follow base release (if wanted) -> follow catalog release -> personalize -> look for a
+//   round -> take part
+//                                 ^------------------------------------------------------------------'
+// Clock, randomness and storage are injected; calls, waiting and long computations are actions that
+// an edge carries out (agent_runner.h for real devices, lorikeet-sim for simulated ones).  Lost
+// answers are repeated with jittered backoff; a refused release or round is reported and the old
+// state keeps working.
+#ifndef LORIKEET_DEVICE_AGENT_AGENT_H_
+#define LORIKEET_DEVICE_AGENT_AGENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/dp/encoder.h"
+#include "device/agent/agent_store.h"
+#include "device/agent/release_follower.h"
+#include "device/agent/requests.h"
+#include "device/agent/round_participant.h"
+#include "device/agent/round_policy.h"
+
+namespace lorikeet {
+
+struct AgentOptions {
+  Ed25519PublicKey coordinator_key = {};  // signs releases and rounds; pinned at enrolment
+  std::string base_fingerprint;  // of the model on this device; empty: follow the base release
+  RoundPolicy policy;
+  int stop_after_rounds =
+      0;              // 0: never; else stop when these are done and their catalog was followed
+  bool once = false;  // stop when nothing is left to do right now
+  absl::Duration poll_interval = absl::Seconds(30);        // between looks for rounds and releases
+  absl::Duration step_interval = absl::Milliseconds(500);  // between polls inside a round
+  absl::Duration retry_base = absl::Milliseconds(500);
+  absl::Duration retry_cap = absl::Seconds(60);
+  absl::Duration give_up_after =
+      absl::InfiniteDuration();  // coordinator unreachable for this long: stop
+};
+
+// Events.
+struct StartEvent {};
+struct CallDone {
+  uint64_t id = 0;
+  AgentResponse response;
+};
+struct PersonalizeDone {
+  absl::StatusOr<PersonalSummary> summary;
+};
+struct ContributionDone {
+  SessionId session = {};
+  absl::StatusOr<EncodedDelta> contribution;
+};
+struct WakeEvent {};
+using AgentEvent = std::variant<StartEvent, CallDone, PersonalizeDone, ContributionDone, WakeEvent>;
+
+// Actions.
+struct CallAction {
+  uint64_t id = 0;
+  AgentRequest request;
+};
+struct PersonalizeAction {
+  uint64_t catalog_version = 0;
+  Hash256 catalog_file = {};
+  Hash256 base_file = {};  // zeros: the model on this device
+};
+// Train the persona's core and prepare the noised contribution; answer with ContributionDone.
+struct ContributeAction {
+  RoundDescription round;
+  int persona_index = 0;
+  Hash256 catalog_file = {};
+};
+struct WaitAction {
+  absl::Time until;
+};
+struct ReportAction {
+  std::string kind;     // "release", "personalized", "round", "refused", "retry", "round_done", ...
+  std::string message;  // for the owner; never text, adapters or keys
+};
+struct StopAction {
+  absl::Status status;
+};
+using AgentAction = std::variant<CallAction, PersonalizeAction, ContributeAction, WaitAction,
+                                 ReportAction, StopAction>;
+using AgentActions = std::vector<AgentAction>;
+
+// Not thread-safe.
+class Agent {
+ public:
+  // Clock, random and store must outlive the agent.  Errors of store->Load().
+  static absl::StatusOr<std::unique_ptr<Agent>> Create(AgentOptions options, const Clock* clock,
+                                                       RandomSource* random, AgentStore* store);
+
+  // REQUIRES: StartEvent first and once.  After StopAction, events are ignored.
+  AgentActions Step(AgentEvent event);
+
+  const AgentState& state() const { return state_; }
+
+ private:
+  enum class Phase { kIdle, kHello, kBase, kCatalog, kPersonalize, kSeek, kRound, kStopped };
+
+  Agent(AgentOptions options, const Clock* clock, RandomSource* random, AgentStore* store,
+        AgentState state);
+
+  void On(StartEvent);
+  void On(CallDone done);
+  void On(PersonalizeDone done);
+  void On(ContributionDone done);
+  void On(WakeEvent);
+
+  void Call(AgentRequest request);
+  void Wait(absl::Duration duration);
+  void Report(std::string_view kind, std::string message);
+  void Stop(absl::Status status);
+  bool Save();
+  double Jitter();
+
+  void Retry(const absl::Status& status);
+  void HandleAnswer(const AgentResponse& response);
+  void FollowBase();
+  void FollowCatalog();
+  void HandleRelease(const AgentResponse& response);
+  void AfterRelease(bool complete);
+  void PersonalizeIfDue();
+  void Seek();
+  void HandleOffer(const AgentResponse& response);
+  void Join(const RoundDescription& round);
+  absl::Status CheckAndCharge(const RoundDescription& round);
+  void HandleRound(const AgentResponse& response);
+  void HandlePoll(const PollResult& poll);
+  void LeaveRound(std::string_view kind, std::string message);
+  bool StopIsDue() const;
+  std::string BaseFingerprint() const;
+
+  AgentOptions options_;
+  const Clock* clock_;
+  RandomSource* random_;
+  AgentStore* store_;
+  AgentState state_;
+
+  Phase phase_ = Phase::kIdle;
+  AgentActions actions_;
+  uint64_t next_call_ = 1;
+  std::optional<CallAction> pending_;  // sent and unanswered, or to be repeated at the next wake
+  bool resend_ = false;
+  int failures_ = 0;  // calls in a row without an answer
+  absl::Time first_failure_;
+  std::unique_ptr<ReleaseFollower> follower_;
+  std::unique_ptr<RoundParticipant> participant_;
+  bool waiting_for_contribution_ = false;
+  std::optional<PollResult> held_poll_;  // phase kMask arrived before the contribution
+  absl::Time follow_up_until_ = absl::InfinitePast();
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_AGENT_AGENT_H_

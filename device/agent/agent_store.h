@@ -1,0 +1,111 @@
+// What an agent must remember across restarts, and the files it downloads.
+#ifndef LORIKEET_DEVICE_AGENT_AGENT_STORE_H_
+#define LORIKEET_DEVICE_AGENT_AGENT_STORE_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/wire/manifest.h"
+
+namespace lorikeet {
+
+// Outcome of selecting, training and judging with one catalog.
+struct PersonalSummary {
+  uint64_t catalog_version = 0;
+  std::string chosen;      // persona id, "a+b" for a blend, or "base"
+  int persona_index = -1;  // whose block a contribution goes to; -1: none fits
+  std::string reason;      // the sentence with its evidence
+  std::string verdict;
+  double loss_base = 0;  // held-out, nats a token
+  double loss_persona = 0;
+  double loss_personalized = 0;
+  bool kept = false;  // the new adapter is better than what was there
+};
+
+struct InstalledRelease {
+  uint64_t version = 0;
+  Hash256 file_hash = {};
+  std::string base_fingerprint;
+};
+
+struct AgentState {
+  std::optional<InstalledRelease> base;
+  std::optional<InstalledRelease> catalog;
+  std::optional<PersonalSummary> personal;
+  std::vector<SessionId>
+      joined;  // sessions this device advertised keys in, oldest first; never joined again
+  int rounds_done = 0;
+  uint64_t last_round_catalog = 0;  // catalog version that the last finished round started from
+  double epsilon_spent = 0;         // sum over joined rounds (basic composition)
+};
+
+// Every change is durable when the call returns.  Not thread-safe.
+class AgentStore {
+ public:
+  virtual ~AgentStore() = default;
+  // Defaults when nothing was saved.  DATA_LOSS: unreadable.
+  virtual absl::StatusOr<AgentState> Load() = 0;
+  virtual absl::Status Save(const AgentState& state) = 0;
+
+  // A download in progress: bytes already there, and the next ones.
+  virtual absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) = 0;
+  virtual absl::Status AppendPartial(const Hash256& file, uint64_t offset,
+                                     std::string_view data) = 0;
+  // Verifies the whole file and makes it FileContent.  DATA_LOSS: it is not the file; the partial
+  // is dropped.
+  virtual absl::Status FinishFile(const ManifestFile& file) = 0;
+  virtual bool HasFile(const Hash256& file) = 0;
+  virtual absl::StatusOr<std::string> FileContent(const Hash256& file) = 0;
+  // Deletes finished files other than these.
+  virtual absl::Status KeepOnly(const std::vector<Hash256>& files) = 0;
+};
+
+// In a directory: state.json (atomic), files/HASH, files/HASH.part.
+class DirectoryAgentStore final : public AgentStore {
+ public:
+  static absl::StatusOr<std::unique_ptr<DirectoryAgentStore>> Open(const std::string& dir);
+
+  absl::StatusOr<AgentState> Load() override;
+  absl::Status Save(const AgentState& state) override;
+  absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) override;
+  absl::Status AppendPartial(const Hash256& file, uint64_t offset, std::string_view data) override;
+  absl::Status FinishFile(const ManifestFile& file) override;
+  bool HasFile(const Hash256& file) override;
+  absl::StatusOr<std::string> FileContent(const Hash256& file) override;
+  absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+
+  std::string FilePath(const Hash256& file) const;
+
+ private:
+  explicit DirectoryAgentStore(std::string dir) : dir_(std::move(dir)) {}
+  std::string dir_;
+};
+
+// In memory, for simulated devices: survives a simulated crash of its agent.
+class MemoryAgentStore final : public AgentStore {
+ public:
+  absl::StatusOr<AgentState> Load() override { return state_; }
+  absl::Status Save(const AgentState& state) override;
+  absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) override;
+  absl::Status AppendPartial(const Hash256& file, uint64_t offset, std::string_view data) override;
+  absl::Status FinishFile(const ManifestFile& file) override;
+  bool HasFile(const Hash256& file) override { return files_.contains(file); }
+  absl::StatusOr<std::string> FileContent(const Hash256& file) override;
+  absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+
+ private:
+  AgentState state_;
+  std::map<Hash256, std::string> partial_;
+  std::map<Hash256, std::string> files_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_AGENT_AGENT_STORE_H_

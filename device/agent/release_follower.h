@@ -1,0 +1,57 @@
+// Fetching one release: manifest, checks, resumable download, install.  A part of the agent's state
+// machine.
+#ifndef LORIKEET_DEVICE_AGENT_RELEASE_FOLLOWER_H_
+#define LORIKEET_DEVICE_AGENT_RELEASE_FOLLOWER_H_
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "device/agent/agent_store.h"
+#include "device/agent/requests.h"
+
+namespace lorikeet {
+
+class ReleaseFollower {
+ public:
+  // `installed`: what is there now, if anything.  `store` must outlive the follower.
+  ReleaseFollower(ReleaseKind kind, std::string base_fingerprint, Ed25519PublicKey key,
+                  std::optional<InstalledRelease> installed, AgentStore* store)
+      : kind_(kind),
+        base_fingerprint_(std::move(base_fingerprint)),
+        key_(key),
+        installed_(std::move(installed)),
+        store_(store) {}
+
+  ReleaseKind kind() const { return kind_; }
+  AgentRequest FirstRequest() const { return ReleaseQuery{kind_, base_fingerprint_}; }
+
+  // The next request, or nullopt when finished: then `result` tells what is installed now
+  // (unchanged if nothing newer was there).  Errors refuse the release (bad signature, rolled back,
+  // expired, altered); the old one stays.
+  absl::StatusOr<std::optional<AgentRequest>> Handle(const AgentResponse& response, absl::Time now);
+  const std::optional<InstalledRelease>& result() const { return installed_; }
+  bool changed() const { return changed_; }
+  uint64_t bytes_fetched() const { return bytes_fetched_; }
+
+ private:
+  absl::StatusOr<std::optional<AgentRequest>> HandleManifest(const SignedManifest& signed_manifest,
+                                                             absl::Time now);
+  absl::StatusOr<std::optional<AgentRequest>> HandleChunk(const ChunkResult& chunk);
+  absl::StatusOr<std::optional<AgentRequest>> NextChunk();
+  const ManifestFile& file() const { return manifest_.files.front(); }
+
+  ReleaseKind kind_;
+  std::string base_fingerprint_;
+  Ed25519PublicKey key_;
+  std::optional<InstalledRelease> installed_;
+  AgentStore* store_;
+  Manifest manifest_;
+  uint64_t offset_ = 0;
+  uint64_t bytes_fetched_ = 0;
+  bool changed_ = false;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_AGENT_RELEASE_FOLLOWER_H_

@@ -1,0 +1,30 @@
+// What a device checks in a signed round description before it takes part, on its own account.
+#ifndef LORIKEET_DEVICE_AGENT_ROUND_POLICY_H_
+#define LORIKEET_DEVICE_AGENT_ROUND_POLICY_H_
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "common/adapter/catalog.h"
+#include "common/wire/round.h"
+#include "device/agent/agent_store.h"
+
+namespace lorikeet {
+
+struct RoundPolicy {
+  bool federate = false;             // the owner's consent
+  bool allow_demonstration = false;  // take part in rounds that are labelled as a demonstration
+  int min_cohort = 30;               // floor for n_min of a real round
+  double max_round_epsilon = 8;
+  double max_total_epsilon = 50;  // over the device's life, basic composition
+};
+
+// OK if the device may join.  PERMISSION_DENIED: the owner's consent or a limit of the policy;
+// FAILED_PRECONDITION: another base or catalog than the installed one, joined before, or too late;
+// INVALID_ARGUMENT: a description that contradicts itself (layout, privacy figures).  Demonstration
+// rounds skip the limits on cohort and epsilon, nothing else.
+absl::Status CheckRound(const RoundDescription& round, const RoundPolicy& policy,
+                        const AgentState& state, const Catalog& catalog, absl::Time now);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_AGENT_ROUND_POLICY_H_

@@ -1,0 +1,45 @@
+// From a trained core delta to what may be masked.
+//
+//   CoreDelta --LayOut--> AdapterDelta --Clip--> ClippedDelta --Encode--> EncodedDelta
+//   --SecAggClient--> MaskedUpdate
+//
+// The vector holds every persona's block, with only the owner's own non-zero, so that its size says
+// nothing of the choice.
+#ifndef LORIKEET_DEVICE_UPDATE_PIPELINE_H_
+#define LORIKEET_DEVICE_UPDATE_PIPELINE_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/random.h"
+#include "common/dp/encoder.h"
+#include "common/wire/round.h"
+#include "device/personalization/core_update.h"
+
+namespace lorikeet {
+
+// The whole real vector of a contribution, see UpdateLayout.  Private: it has no wire encoding.
+class AdapterDelta {
+ public:
+  const std::vector<float>& values() const { return values_; }  // [layout.dimension()]
+
+ private:
+  friend absl::StatusOr<AdapterDelta> LayOut(const CoreDelta&, int, const UpdateLayout&, double);
+  std::vector<float> values_;
+};
+
+// Puts the delta into block `persona_index`, counts one and adds the losses.  The block alone is
+// clipped, to what `clip_norm` leaves beside count and losses, so that counts and losses stay exact
+// whatever the delta's size. INVALID_ARGUMENT: sizes that do not fit the layout, values that are
+// not finite, or a clip norm too small for the count and losses.
+absl::StatusOr<AdapterDelta> LayOut(const CoreDelta& delta, int persona_index,
+                                    const UpdateLayout& layout, double clip_norm);
+
+// All three arrows.
+absl::StatusOr<EncodedDelta> PrepareContribution(const CoreDelta& delta, int persona_index,
+                                                 const RoundDescription& round,
+                                                 RandomSource* random);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_UPDATE_PIPELINE_H_
