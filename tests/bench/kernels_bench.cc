@@ -1,0 +1,246 @@
+// Speed of kernels/: products in GFLOP/s, decoding and dequantization in GB/s of weights.  Not part
+// of ctest.
+//
+// Run: kernels_bench [--isa=avx2] [--threads=1] --benchmark_repetitions=5 (medians and spreads are
+// printed).
+#include <benchmark/benchmark.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "common/base/thread_pool.h"
+#include "kernels/attention.h"
+#include "kernels/isa.h"
+#include "kernels/matmul.h"
+#include "kernels/quant.h"
+#include "kernels/softmax_xent.h"
+
+namespace lorikeet {
+namespace {
+
+std::unique_ptr<ThreadPool> pool;
+
+struct Buffer {
+  Buffer(int64_t rows, int64_t cols)
+      : data(static_cast<size_t>(rows * cols)), matrix(data.data(), rows, cols) {
+    std::mt19937 generator(1);
+    std::uniform_real_distribution<float> uniform(-1.0f, 1.0f);
+    for (float& x : data) x = uniform(generator);
+  }
+  std::vector<float> data;
+  Matrix matrix;
+};
+
+// Random bytes; the half-float scales among them may be anything, which costs no time.
+struct RandomWeights {
+  RandomWeights(TensorType type, int64_t rows, int64_t cols)
+      : bytes(static_cast<size_t>(rows * RowBytes(type, cols))),
+        view{type, bytes.data(), rows, cols, RowBytes(type, cols)} {
+    const Buffer values(1, cols);
+    std::mt19937 generator(2);
+    for (int64_t r = 0; r < rows; ++r) {
+      uint8_t* row = bytes.data() + r * view.row_bytes;
+      if (CanQuantize(type)) {
+        QuantizeRow(type, values.data.data(), cols, row);
+      } else {
+        for (int64_t i = 0; i < view.row_bytes; ++i)
+          row[i] = static_cast<uint8_t>(generator() & 0x3f);
+      }
+    }
+  }
+  std::vector<uint8_t> bytes;
+  WeightView view;
+};
+
+void SetGflops(benchmark::State& state, double operations) {
+  state.counters["GFLOP/s"] =
+      benchmark::Counter(operations * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void SetGbytes(benchmark::State& state, double bytes) {
+  state.counters["GB/s"] =
+      benchmark::Counter(bytes * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void BM_MatMul(benchmark::State& state, TensorType type, int64_t t, int64_t oc, int64_t c) {
+  const RandomWeights w(type, oc, c);
+  const Buffer x(t, c);
+  Buffer y(t, oc);
+  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool.get());
+  SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
+}
+
+void BM_MatMulBackwardInput(benchmark::State& state, TensorType type, int64_t t, int64_t oc,
+                            int64_t c) {
+  const RandomWeights w(type, oc, c);
+  const Buffer d_y(t, oc);
+  Buffer d_x(t, c);
+  for (auto _ : state) MatMulBackwardInput(d_y.matrix, w.view, d_x.matrix, pool.get());
+  SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
+}
+
+// One position through a weight larger than the caches.
+void BM_Decode(benchmark::State& state, TensorType type, bool fast) {
+  const int64_t c = 2048;
+  const int64_t oc = 65536;
+  const RandomWeights w(type, oc, c);
+  const Buffer x(1, c);
+  Buffer y(1, oc);
+  std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(1, c)));
+  for (auto _ : state) {
+    if (fast) {
+      MatMulFast(x.matrix, w.view, y.matrix, scratch.data(), pool.get());
+    } else {
+      MatMul(x.matrix, w.view, y.matrix, pool.get());
+    }
+  }
+  SetGbytes(state, static_cast<double>(w.bytes.size()));
+}
+
+void BM_Dequantize(benchmark::State& state, TensorType type) {
+  const int64_t c = 8192;
+  const RandomWeights w(type, 1, c);
+  Buffer y(1, c);
+  for (auto _ : state) {
+    DequantizeRow(type, w.bytes.data(), c, y.data.data());
+    benchmark::DoNotOptimize(y.data.data());
+    benchmark::ClobberMemory();
+  }
+  state.counters["Gvalue/s"] = benchmark::Counter(static_cast<double>(c) * 1e-9,
+                                                  benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void BM_GemmLora(benchmark::State& state, int variant) {
+  const int64_t t = 512, c = 896, r = 8;
+  const Buffer x(t, c), a(r, c), h(t, r);
+  Buffer out_h(t, r), d_a(r, c), d_x(t, c);
+  for (auto _ : state) {
+    if (variant == 0) GemmNT(x.matrix, a.matrix, out_h.matrix, 1.0f, false, pool.get());
+    if (variant == 1) GemmTN(h.matrix, x.matrix, d_a.matrix, 1.0f, false, pool.get());
+    if (variant == 2) GemmNN(h.matrix, a.matrix, d_x.matrix, 1.0f, false, pool.get());
+  }
+  SetGflops(state, 2.0 * static_cast<double>(t * c * r));
+}
+
+void BM_Attention(benchmark::State& state, bool backward) {
+  const int64_t t = 512;
+  const AttentionShape shape{.heads = 14, .kv_heads = 2, .head_size = 64, .scale = 0.125f};
+  const Buffer q(t, 896), k(t, 128), v(t, 128), d_out(t, 896);
+  Buffer out(t, 896), lse(14, t), delta(14, t), d_q(t, 896), d_k(t, 128), d_v(t, 128);
+  Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
+  const AttentionBackwardArgs args{.q = q.matrix,
+                                   .k = k.matrix,
+                                   .v = v.matrix,
+                                   .out = out.matrix,
+                                   .log_sum_exp = lse.matrix,
+                                   .d_out = d_out.matrix,
+                                   .d_q = d_q.matrix,
+                                   .d_k = d_k.matrix,
+                                   .d_v = d_v.matrix,
+                                   .delta = delta.matrix};
+  for (auto _ : state) {
+    if (backward) {
+      AttentionBackward(args, shape, pool.get());
+    } else {
+      Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
+    }
+  }
+  SetGflops(state, (backward ? 10.0 : 4.0) * 14 * 64 * static_cast<double>(t * t) / 2);
+}
+
+void BM_AttentionDecode(benchmark::State& state) {
+  const int64_t positions = 2048;
+  const AttentionShape shape{
+      .heads = 14, .kv_heads = 2, .head_size = 64, .scale = 0.125f, .query_offset = positions - 1};
+  const Buffer q(1, 896), k(positions, 128), v(positions, 128);
+  Buffer out(1, 896);
+  for (auto _ : state) Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, {}, pool.get());
+  SetGflops(state, 4.0 * 14 * 64 * static_cast<double>(positions));
+}
+
+void BM_CrossEntropy(benchmark::State& state) {
+  const int64_t t = 16, v = 151936;
+  Buffer logits(t, v);
+  const std::vector<int32_t> targets(static_cast<size_t>(t), 5);
+  const std::vector<float> weights(static_cast<size_t>(t), 1.0f);
+  std::vector<float> nll(static_cast<size_t>(t));
+  for (auto _ : state) {
+    CrossEntropyBackward(logits.matrix, targets.data(), weights.data(), nll.data(), pool.get());
+  }
+  SetGbytes(state, 4.0 * static_cast<double>(t * v));
+}
+
+// What the machine can do: independent products and sums, in registers, on one thread.
+__attribute__((target("avx2,fma"))) void BM_Peak256(benchmark::State& state) {
+  typedef float V8 __attribute__((vector_size(32)));
+  V8 sums[12] = {};
+  V8 x = {1, 2, 3};
+  constexpr int kSteps = 1000;
+  for (auto _ : state) {
+    for (int step = 0; step < kSteps; ++step) {
+#pragma GCC unroll 12
+      for (V8& sum : sums) {
+        sum = sum * x + x;
+        asm volatile("" : "+x"(sum));
+      }
+    }
+  }
+  SetGflops(state, 2.0 * 8 * 12 * kSteps);
+}
+
+void Register() {
+  using benchmark::RegisterBenchmark;
+  RegisterBenchmark("Peak256", BM_Peak256);
+  for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0,
+                                TensorType::kQ4_0, TensorType::kQ4_K, TensorType::kQ6_K}) {
+    const std::string name = TraitsOf(type).name;
+    const int64_t c = TraitsOf(type).block_elements == 256 ? 1024 : 896;
+    for (const int64_t t : {2, 8, 64, 512}) {
+      RegisterBenchmark(("MatMul/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMul, type, t,
+                        4864, c);
+    }
+    RegisterBenchmark(("MatMulBackwardInput/" + name + "/T512").c_str(), BM_MatMulBackwardInput,
+                      type, 512, 4864, c);
+    RegisterBenchmark(("Decode/" + name).c_str(), BM_Decode, type, false);
+    RegisterBenchmark(("DecodeFast/" + name).c_str(), BM_Decode, type, true);
+    RegisterBenchmark(("Dequantize/" + name).c_str(), BM_Dequantize, type);
+  }
+  for (int variant = 0; variant < 3; ++variant) {
+    RegisterBenchmark(("GemmLora/" + std::string(variant == 0   ? "NT"
+                                                 : variant == 1 ? "TN"
+                                                                : "NN"))
+                          .c_str(),
+                      BM_GemmLora, variant);
+  }
+  RegisterBenchmark("Attention/T512", BM_Attention, false);
+  RegisterBenchmark("AttentionBackward/T512", BM_Attention, true);
+  RegisterBenchmark("AttentionDecode/2048", BM_AttentionDecode);
+  RegisterBenchmark("CrossEntropyBackward", BM_CrossEntropy);
+}
+
+int Main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  int threads = 1;
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    if (argument.rfind("--threads=", 0) == 0) threads = std::atoi(argument.c_str() + 10);
+    if (argument.rfind("--isa=", 0) == 0) {
+      const auto isa = ParseIsa(argument.substr(6));
+      if (!isa || !SetIsa(*isa)) return 1;
+    }
+  }
+  pool = std::make_unique<ThreadPool>(threads);
+  benchmark::AddCustomContext("isa", std::string(IsaName()));
+  benchmark::AddCustomContext("threads", std::to_string(pool->threads()));
+  Register();
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+}  // namespace
+}  // namespace lorikeet
+
+int main(int argc, char** argv) { return lorikeet::Main(argc, argv); }
