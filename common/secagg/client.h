@@ -1,9 +1,9 @@
 // The device's side of one secure aggregation session, as a pure state machine.
 //
-// Call the five steps in order; each takes the server's message and returns this client's.  A step out of order is
-// FAILED_PRECONDITION; a message that breaks the protocol (wrong session, shrunk cohort, overlapping lists, bad
-// signature ...) is ABORTED with what was wrong, after which every key is wiped and every step refuses.
-// Not thread-safe.  No I/O, no clock.
+// Call the five steps in order; each takes the server's message and returns this client's.  A step
+// out of order is FAILED_PRECONDITION; a message that breaks the protocol (wrong session, shrunk
+// cohort, overlapping lists, bad signature ...) is ABORTED with what was wrong, after which every
+// key is wiped and every step refuses. Not thread-safe.  No I/O, no clock.
 #ifndef LORIKEET_COMMON_SECAGG_CLIENT_H_
 #define LORIKEET_COMMON_SECAGG_CLIENT_H_
 
@@ -20,14 +20,16 @@ namespace lorikeet {
 class SecAggClient {
  public:
   // INVALID_ARGUMENT: parameters out of range.  `random` must outlive the client.
-  static absl::StatusOr<std::unique_ptr<SecAggClient>> Create(const SecAggParameters& parameters, RandomSource* random);
+  static absl::StatusOr<std::unique_ptr<SecAggClient>> Create(const SecAggParameters& parameters,
+                                                              RandomSource* random);
   ~SecAggClient();  // wipes all keys
 
-  absl::StatusOr<KeyAdvertisement> AdvertiseKeys();                                // R0
-  absl::StatusOr<ShareKeysMessage> ShareKeys(const KeyDirectory& directory);       // R1
-  absl::StatusOr<MaskedUpdate> MaskInput(const ShareDelivery& delivery, const EncodedDelta& input);  // R2
-  absl::StatusOr<Acknowledgement> Acknowledge(const SurvivorLists& lists);         // R3
-  absl::StatusOr<UnmaskResponse> Unmask(const AcknowledgementSet& set);            // R4, then wipes
+  absl::StatusOr<KeyAdvertisement> AdvertiseKeys();                           // R0
+  absl::StatusOr<ShareKeysMessage> ShareKeys(const KeyDirectory& directory);  // R1
+  absl::StatusOr<MaskedUpdate> MaskInput(const ShareDelivery& delivery,
+                                         const EncodedDelta& input);        // R2
+  absl::StatusOr<Acknowledgement> Acknowledge(const SurvivorLists& lists);  // R3
+  absl::StatusOr<UnmaskResponse> Unmask(const AcknowledgementSet& set);     // R4, then wipes
 
  private:
   struct State;

@@ -1,7 +1,8 @@
 // EncodedDelta -> MaskedUpdate: the two last steps before the wire.
 //
-// EncodedDelta is clipped, rotated, rounded and noised (common/dp/encoder.h) but not masked: it has no wire encoding.
-// MaskedUpdate is the only update type with one (common/wire).  Only SecAggClient makes it.
+// EncodedDelta is clipped, rotated, rounded and noised (common/dp/encoder.h) but not masked: it has
+// no wire encoding. MaskedUpdate is the only update type with one (common/wire).  Only SecAggClient
+// makes it.
 #ifndef LORIKEET_COMMON_SECAGG_MASKED_UPDATE_H_
 #define LORIKEET_COMMON_SECAGG_MASKED_UPDATE_H_
 
@@ -13,17 +14,20 @@
 
 namespace lorikeet {
 
-// R2, client to server: x + PRG(b) + sum_{j > i} PRG(s_ij) - sum_{j < i} PRG(s_ij) modulo 2^m, packed to m bits.
+// R2, client to server: x + PRG(b) + sum_{j > i} PRG(s_ij) - sum_{j < i} PRG(s_ij) modulo 2^m,
+// packed to m bits.
 struct MaskedUpdate {
   SessionId session = {};
   ClientIndex sender = 0;
-  std::vector<uint8_t> packed;  // ceil(d m / 8) bytes, element 0 in the lowest bits (little-endian bit order)
+  std::vector<uint8_t>
+      packed;  // ceil(d m / 8) bytes, element 0 in the lowest bits (little-endian bit order)
 };
 
 // Packing to m bits and back; `words` must be below 2^m.
 std::vector<uint8_t> PackBits(const std::vector<uint32_t>& words, int modulus_bits);
 // REQUIRES: packed.size() == ceil(count * modulus_bits / 8).
-std::vector<uint32_t> UnpackBits(const std::vector<uint8_t>& packed, int64_t count, int modulus_bits);
+std::vector<uint32_t> UnpackBits(const std::vector<uint8_t>& packed, int64_t count,
+                                 int modulus_bits);
 
 }  // namespace lorikeet
 

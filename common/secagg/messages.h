@@ -1,8 +1,10 @@
-// Messages of the secure aggregation protocol (SecAgg+, Bell et al. 2020, with neighbour acknowledgements).
+// Messages of the secure aggregation protocol (SecAgg+, Bell et al. 2020, with neighbour
+// acknowledgements).
 //
-// Plain structs, checked for sizes and counts by common/wire before they get here.  Steps carry the paper's names:
-// R0 advertise keys, R1 share keys, R2 masked input, R3 acknowledge (consistency), R4 unmask.
-// A client is known inside one session by its index in the ordered key list, fixed after all keys were committed.
+// Plain structs, checked for sizes and counts by common/wire before they get here.  Steps carry the
+// paper's names: R0 advertise keys, R1 share keys, R2 masked input, R3 acknowledge (consistency),
+// R4 unmask. A client is known inside one session by its index in the ordered key list, fixed after
+// all keys were committed.
 #ifndef LORIKEET_COMMON_SECAGG_MESSAGES_H_
 #define LORIKEET_COMMON_SECAGG_MESSAGES_H_
 
@@ -12,24 +14,24 @@
 #include <vector>
 
 #include "common/base/hash.h"
+#include "common/crypto/keys.h"
 
 namespace lorikeet {
 
 using SessionId = Hash256;  // hash of the signed round description
-using X25519PublicKey = std::array<uint8_t, 32>;
-using Ed25519PublicKey = std::array<uint8_t, 32>;
-using Ed25519Signature = std::array<uint8_t, 64>;
 using ClientIndex = uint32_t;
 
 // What every party knows about a session before it starts; part of the signed round description.
 struct SecAggParameters {
   SessionId session = {};
-  int cohort_min = 0;       // n_min: fewer survivors release nothing
-  int cohort_max = 0;       // clients admitted at most
-  int degree = 0;           // k of the Harary graph; 0: complete graph (k = n - 1)
-  int threshold = 0;        // t: shares needed, counted among a client's neighbours and itself in a complete graph
-  int64_t dimension = 0;    // d: elements of the input vector
-  int modulus_bits = 0;     // m: elements are added modulo 2^m, 8..32
+  int cohort_min = 0;  // n_min: fewer survivors release nothing
+  int cohort_max = 0;  // clients admitted at most
+  int degree = 0;      // k of the Harary graph; 0: complete graph (k = n - 1)
+  int threshold =
+      0;  // t: shares needed, counted among a client's neighbours and itself in a complete graph
+          // (self only there).  More than half of the holders: 2 t > n or 2 t > k
+  int64_t dimension = 0;  // d: elements of the input vector
+  int modulus_bits = 0;   // m: elements are added modulo 2^m, 8..32
 };
 
 // R0, client to server.
@@ -40,7 +42,8 @@ struct KeyAdvertisement {
   Ed25519PublicKey signing_key = {};   // one statement in R3
 };
 
-// R1, server to client: own neighbours with proofs against one root that fixes the whole ordered list.
+// R1, server to client: own neighbours with proofs against one root that fixes the whole ordered
+// list.
 struct NeighbourKeys {
   ClientIndex index = 0;
   KeyAdvertisement keys;
@@ -58,7 +61,8 @@ struct KeyDirectory {
 // R1, client to server.
 struct ShareBox {
   ClientIndex recipient = 0;
-  std::vector<uint8_t> sealed;  // XChaCha20-Poly1305: share of the self seed b, share of the mask secret key
+  std::vector<uint8_t>
+      sealed;  // XChaCha20-Poly1305: share of the self seed b, share of the mask secret key
 };
 struct ShareKeysMessage {
   SessionId session = {};
@@ -78,14 +82,16 @@ struct ShareDelivery {
   std::vector<DeliveredBox> boxes;  // from neighbours that finished R1
 };
 
-// R2, client to server: the only form in which a contribution may leave a device.  See masked_update.h.
+// R2, client to server: the only form in which a contribution may leave a device.  See
+// masked_update.h.
 
 // R3, server to client.
 struct SurvivorLists {
   SessionId session = {};
-  uint32_t survivor_count = 0;           // over the whole cohort, must be >= cohort_min
-  std::vector<ClientIndex> alive;        // own neighbours, and the client itself, whose masked input arrived
-  std::vector<ClientIndex> dropped;      // own neighbours that finished R1 and did not send R2
+  uint32_t survivor_count = 0;  // over the whole cohort, must be >= cohort_min
+  std::vector<ClientIndex>
+      alive;  // own neighbours, and the client itself, whose masked input arrived
+  std::vector<ClientIndex> dropped;  // own neighbours that finished R1 and did not send R2
 };
 
 // R3, client to server: a client signs one such statement per session, ever.
@@ -120,8 +126,8 @@ struct AggregateSum {
   SessionId session = {};
   std::vector<uint32_t> sum;  // [d], modulo 2^m
   uint32_t survivor_count = 0;
-  Hash256 transcript = {};             // hash of all messages that entered the sum
-  std::vector<ClientIndex> blamed;     // clients whose shares were wrong
+  Hash256 transcript = {};          // hash of all messages that entered the sum
+  std::vector<ClientIndex> blamed;  // clients whose shares were wrong
 };
 
 }  // namespace lorikeet

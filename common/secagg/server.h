@@ -1,14 +1,20 @@
 // The coordinator's side of one secure aggregation session, as a pure state machine.
 //
-// Messages are accepted for the current step until the owner (coordinator/rounds) closes it, by count or deadline.
-// A repeated identical message is accepted again (devices retry); a different one from the same client is
-// ALREADY_EXISTS.  A late or early message is FAILED_PRECONDITION.  Memory O(d + n k): masked inputs are added as they
-// come.  Not thread-safe.  No I/O, no clock.  Deterministic: the same calls in the same order give the same state,
-// which is how a coordinator recovers (it replays the accepted messages from its store).
+// Messages are accepted for the current step until the owner (coordinator/rounds) closes it, by
+// count or deadline. A repeated identical message is accepted again, in later steps too (devices
+// retry); a different one from the same client is ALREADY_EXISTS.  A late or early message is
+// FAILED_PRECONDITION, a malformed one INVALID_ARGUMENT; neither changes the state.  Closing a step
+// that leaves too few clients is ABORTED: R1 and R2 need cohort_min clients, and every step needs,
+// for every client, `threshold` holders of its shares that are still there.  Memory O(d + n k):
+// masked inputs are added as they come.  Not thread-safe.  No I/O, no clock.  Deterministic: the
+// same calls in the same order give the same state, which is how a coordinator recovers (it replays
+// the accepted messages from its store).
 #ifndef LORIKEET_COMMON_SECAGG_SERVER_H_
 #define LORIKEET_COMMON_SECAGG_SERVER_H_
 
+#include <cstdint>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -31,10 +37,13 @@ class SecAggServer {
   int expected() const;
   int arrived() const;
 
-  // R0.  Returns a ticket: the client's position in arrival order (its index follows when the step is closed).
-  // RESOURCE_EXHAUSTED when cohort_max are in; INVALID_ARGUMENT for keys seen before from another ticket.
+  // R0.  Returns a ticket: the client's position in arrival order (its index follows when the step
+  // is closed). RESOURCE_EXHAUSTED when cohort_max are in; INVALID_ARGUMENT for keys seen before
+  // from another ticket.
   absl::StatusOr<uint32_t> AddAdvertisement(const KeyAdvertisement& message);
   absl::Status CloseAdvertise();  // ABORTED if fewer than cohort_min arrived (also below)
+  // Known once R0 is closed.  The order of indices follows from the keys, not from who came first.
+  absl::StatusOr<ClientIndex> IndexFor(uint32_t ticket) const;
   absl::StatusOr<KeyDirectory> DirectoryFor(uint32_t ticket) const;
 
   absl::Status AddShareKeys(const ShareKeysMessage& message);  // R1
@@ -50,9 +59,16 @@ class SecAggServer {
   absl::StatusOr<AcknowledgementSet> AcknowledgementsFor(ClientIndex client) const;
 
   absl::Status AddUnmaskResponse(const UnmaskResponse& message);  // R4
-  // True when every secret can be reconstructed from what arrived.
+  // True when enough shares of every secret arrived.
   bool CanFinish() const;
+  // FAILED_PRECONDITION: not yet CanFinish.  UNAVAILABLE: some shares are wrong, and more responses
+  // may still come. ABORTED: they cannot; names the client whose secret is lost.
   absl::StatusOr<AggregateSum> Finish();
+
+  // Why the session was aborted; empty while it was not.
+  std::string_view abort_reason() const;
+  // Ends the session: every later call is FAILED_PRECONDITION.
+  void Abort(std::string_view reason);
 
  private:
   struct State;

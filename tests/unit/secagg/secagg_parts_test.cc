@@ -1,0 +1,224 @@
+#include <set>
+
+#include "common/secagg/field.h"
+#include "common/secagg/graph.h"
+#include "common/secagg/masked_update.h"
+#include "common/secagg/masks.h"
+#include "common/secagg/merkle.h"
+#include "common/secagg/reed_solomon.h"
+#include "common/secagg/shamir.h"
+#include "gtest/gtest.h"
+
+namespace lorikeet {
+namespace {
+
+TEST(FieldTest, AgreesWithWideArithmetic) {
+  Rng rng(1);
+  __extension__ using Uint128 = unsigned __int128;
+  std::vector<uint64_t> values = {0, 1, 2, field::kPrime - 1, field::kPrime - 2, uint64_t{1} << 60};
+  for (int i = 0; i < 50; ++i) values.push_back(rng.Below(field::kPrime));
+  for (uint64_t a : values) {
+    if (a != 0) {
+      EXPECT_EQ(field::Multiply(a, field::Invert(a)), 1u);
+    }
+    for (uint64_t b : values) {
+      EXPECT_EQ(field::Multiply(a, b),
+                static_cast<uint64_t>(static_cast<Uint128>(a) * b % field::kPrime));
+      EXPECT_EQ(field::Add(a, b), (a + b) % field::kPrime);
+      EXPECT_EQ(field::Subtract(a, b), (a + field::kPrime - b) % field::kPrime);
+    }
+  }
+}
+
+TEST(ReedSolomonTest, CorrectsUpToHalfTheRedundancy) {
+  Rng rng(2);
+  for (int trial = 0; trial < 50; ++trial) {
+    const int n = 4 + static_cast<int>(rng.Below(30)),
+              dimension = 1 + static_cast<int>(rng.Below(n - 1));
+    Polynomial polynomial(dimension);
+    for (uint64_t& c : polynomial) c = rng.Below(field::kPrime);
+    polynomial.back() = 1 + rng.Below(field::kPrime - 1);
+    std::vector<uint64_t> points, values;
+    for (int i = 0; i < n; ++i) {
+      points.push_back(i + 1);
+      values.push_back(EvaluatePolynomial(polynomial, i + 1));
+    }
+    const int errors = (n - dimension) / 2;
+    for (int e = 0; e < errors; ++e) values[(7 * e + trial) % n] = rng.Below(field::kPrime);
+    const auto decoded = DecodeReedSolomon(points, values, dimension);
+    ASSERT_TRUE(decoded.has_value()) << n << " " << dimension;
+    EXPECT_EQ(*decoded, polynomial);
+  }
+}
+
+class ShamirTest : public testing::Test {
+ protected:
+  std::vector<PointShare> Split(const SecretBytes& secret, int threshold, int holders) {
+    std::vector<uint64_t> points;
+    for (int i = 0; i < holders; ++i) points.push_back(3 * i + 1);
+    const auto shares = SplitSecret(secret, threshold, points, &random_);
+    std::vector<PointShare> result;
+    for (int i = 0; i < holders; ++i) result.push_back({points[i], shares[i]});
+    return result;
+  }
+  auto Check(const SecretBytes& secret) {
+    return [&secret](const SecretBytes& candidate) { return secret.ConstantTimeEquals(candidate); };
+  }
+  SeededRandom random_{"shamir", 1};
+};
+
+TEST_F(ShamirTest, AnyThresholdSharesRecoverMoreThan255HoldersToo) {
+  for (const auto& [threshold, holders] : {std::pair{1, 1}, {2, 3}, {5, 5}, {17, 40}, {200, 300}}) {
+    const SecretBytes secret = SecretBytes::Random(32, &random_);
+    std::vector<PointShare> shares = Split(secret, threshold, holders);
+    std::reverse(shares.begin(), shares.end());
+    shares.resize(threshold);
+    const auto recovered = RecoverSecret(shares, threshold, Check(secret));
+    ASSERT_TRUE(recovered.ok()) << recovered.status();
+    EXPECT_TRUE(recovered->secret.ConstantTimeEquals(secret));
+    EXPECT_TRUE(recovered->wrong_points.empty());
+  }
+}
+
+TEST_F(ShamirTest, SharesOfExtremeSecretsRoundTrip) {
+  for (uint8_t byte : {0x00, 0xff}) {
+    SecretBytes secret(32);
+    for (uint8_t& b : secret.OpenMutable(SecretAccess("test"))) b = byte;
+    EXPECT_TRUE(RecoverSecret(Split(secret, 3, 5), 3, Check(secret)).ok());
+  }
+}
+
+TEST_F(ShamirTest, NamesWrongSharesAndGoesOn) {
+  const SecretBytes secret = SecretBytes::Random(32, &random_);
+  for (int wrong = 0; wrong <= 4;
+       ++wrong) {  // six holders over the threshold: decoding to 3, search beyond
+    std::vector<PointShare> shares = Split(secret, 4, 8);
+    std::vector<uint64_t> expected;
+    for (int i = 0; i < wrong; ++i) {
+      shares[2 * i].share[i % kShareLimbs] ^= 1;
+      expected.push_back(shares[2 * i].point);
+    }
+    const auto recovered = RecoverSecret(shares, 4, Check(secret));
+    ASSERT_TRUE(recovered.ok()) << wrong << ": " << recovered.status();
+    EXPECT_TRUE(recovered->secret.ConstantTimeEquals(secret));
+    EXPECT_EQ(recovered->wrong_points, expected);
+  }
+}
+
+TEST_F(ShamirTest, FailsCleanlyWithTooFewGoodShares) {
+  const SecretBytes secret = SecretBytes::Random(32, &random_);
+  std::vector<PointShare> shares = Split(secret, 4, 6);
+  for (int i = 0; i < 3; ++i) shares[i].share[0] ^= 1;
+  EXPECT_EQ(RecoverSecret(shares, 4, Check(secret)).status().code(), absl::StatusCode::kDataLoss);
+  shares.resize(3);
+  EXPECT_EQ(RecoverSecret(shares, 4, Check(secret)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  shares.push_back(shares[0]);
+  EXPECT_EQ(RecoverSecret(shares, 4, Check(secret)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(ShamirTest, EncodingRoundTripsAndRejectsOtherLengthsAndValues) {
+  const ShamirShare share = Split(SecretBytes::Random(32, &random_), 2, 3)[1].share;
+  std::vector<uint8_t> bytes(kShareBytes);
+  EncodeShare(share, bytes);
+  EXPECT_EQ(DecodeShare(bytes).value(), share);
+  for (size_t size : {size_t{0}, kShareBytes - 1, kShareBytes + 1}) {
+    EXPECT_FALSE(DecodeShare(std::vector<uint8_t>(size)).ok());
+  }
+  bytes[7] = 0xff;
+  EXPECT_FALSE(DecodeShare(bytes).ok());
+}
+
+TEST(MerkleTest, ProofsHoldForTheirLeafOnly) {
+  for (uint64_t n = 1; n <= 20; ++n) {
+    std::vector<Hash256> leaves(n);
+    for (uint64_t i = 0; i < n; ++i) leaves[i][0] = static_cast<uint8_t>(i + 1);
+    const MerkleTree tree(leaves);
+    for (uint64_t i = 0; i < n; ++i) {
+      const auto proof = tree.Proof(i);
+      EXPECT_TRUE(VerifyMerkleProof(tree.root(), n, i, leaves[i], proof));
+      for (uint64_t j = 0; j < n; ++j) {
+        if (j != i) {
+          EXPECT_FALSE(VerifyMerkleProof(tree.root(), n, j, leaves[i], proof));
+        }
+      }
+      EXPECT_FALSE(VerifyMerkleProof(tree.root(), n + 1, i, leaves[i], proof));
+      if (!proof.empty()) {
+        auto other = proof;
+        other.pop_back();
+        EXPECT_FALSE(VerifyMerkleProof(tree.root(), n, i, leaves[i], other));
+        other = proof;
+        other.back()[5] ^= 1;
+        EXPECT_FALSE(VerifyMerkleProof(tree.root(), n, i, leaves[i], other));
+      }
+    }
+  }
+}
+
+TEST(SessionGraphTest, RegularSymmetricConnectedAndSeededByTheRoot) {
+  const SessionId session = {1};
+  for (const auto& [n, degree] : {std::pair{50u, 6}, {101u, 20}, {22u, 20}}) {
+    const SessionGraph graph(session, Hash256{2}, n, degree);
+    EXPECT_FALSE(graph.complete());
+    EXPECT_EQ(graph.holder_count(), degree);
+    std::set<ClientIndex> reached = {0};
+    std::vector<ClientIndex> queue = {0};
+    while (!queue.empty()) {
+      const ClientIndex client = queue.back();
+      queue.pop_back();
+      for (ClientIndex other : graph.Neighbours(client)) {
+        if (reached.insert(other).second) queue.push_back(other);
+      }
+    }
+    EXPECT_EQ(reached.size(), n);
+    for (ClientIndex client = 0; client < n; ++client) {
+      const auto neighbours = graph.Neighbours(client);
+      EXPECT_EQ(std::set(neighbours.begin(), neighbours.end()).size(), static_cast<size_t>(degree));
+      for (ClientIndex other : neighbours) {
+        const auto back = graph.Neighbours(other);
+        EXPECT_TRUE(std::binary_search(back.begin(), back.end(), client));
+        EXPECT_NE(other, client);
+      }
+    }
+    EXPECT_NE(graph.Neighbours(0), SessionGraph(session, Hash256{3}, n, degree).Neighbours(0));
+  }
+  EXPECT_TRUE(SessionGraph(session, Hash256{2}, 21, 20).complete());
+  EXPECT_EQ(SessionGraph(session, Hash256{2}, 5, 0).Holders(2),
+            (std::vector<ClientIndex>{0, 1, 2, 3, 4}));
+}
+
+TEST(PackBitsTest, RoundTripsEveryWidth) {
+  Rng rng(3);
+  for (int bits = 1; bits <= 32; ++bits) {
+    for (size_t count : {0, 1, 7, 8, 33}) {
+      std::vector<uint32_t> words(count);
+      for (uint32_t& word : words) word = static_cast<uint32_t>(rng.Next()) >> (32 - bits);
+      const auto packed = PackBits(words, bits);
+      EXPECT_EQ(packed.size(), (count * bits + 7) / 8);
+      EXPECT_EQ(UnpackBits(packed, static_cast<int64_t>(count), bits), words);
+    }
+  }
+  EXPECT_EQ(PackBits({0xabc, 0x123}, 12), (std::vector<uint8_t>{0xbc, 0x3a, 0x12}));
+}
+
+TEST(MasksTest, AddThenSubtractIsNothingAndWordsAreSpread) {
+  SeededRandom random("masks", 1);
+  for (int bits : {8, 16, 17, 32}) {
+    std::vector<Mask> masks;
+    for (int i = 0; i < 3; ++i)
+      masks.push_back({.key = SecretBytes::Random(32, &random), .subtract = i == 1});
+    std::vector<uint32_t> words(5000, 5);
+    AddMasks(masks, bits, words);
+    std::set<uint32_t> seen(words.begin(), words.end());
+    EXPECT_GT(seen.size(),
+              bits == 8 ? 250u : 4000u);  // 5000 draws of 2^16 leave 4800 different ones
+    EXPECT_LE(*seen.rbegin(), ~uint32_t{0} >> (32 - bits));
+    for (Mask& mask : masks) mask.subtract = !mask.subtract;
+    AddMasks(masks, bits, words);
+    EXPECT_EQ(words, std::vector<uint32_t>(5000, 5));
+  }
+}
+
+}  // namespace
+}  // namespace lorikeet
