@@ -4,13 +4,14 @@
 #include "kernels/simd/attention_inl.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
+#include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
 
 namespace lorikeet {
 
 const KernelTable& Avx512Kernels() {
   static constexpr KernelTable kTable = {
-      .dequantize_row = DequantizeRowHere,
+      .dequantize_row = DequantizeFast,
       .mat_mul = MatMulRange,
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,

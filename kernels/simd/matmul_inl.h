@@ -3,21 +3,11 @@
 #ifndef LORIKEET_KERNELS_SIMD_MATMUL_INL_H_
 #define LORIKEET_KERNELS_SIMD_MATMUL_INL_H_
 
-#include "kernels/simd/dequantize_inl.h"
 #include "kernels/simd/gemm_inl.h"
+#include "kernels/simd/unpack_inl.h"
 
 namespace lorikeet {
 namespace {
-
-inline void DequantizeHalves(const uint8_t* src, int64_t n, float* dst) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) Store(dst + i, LoadHalves(src + 2 * i));
-  for (; i < n; ++i) {
-    uint16_t bits;
-    __builtin_memcpy(&bits, src + 2 * i, sizeof(bits));
-    dst[i] = Half(bits);
-  }
-}
 
 // Where element `c` (on a block border) of row `r` lies.
 inline const uint8_t* At(const WeightView& w, const TensorTypeTraits& traits, int64_t r,
@@ -29,85 +19,64 @@ inline const uint8_t* At(const WeightView& w, const TensorTypeTraits& traits, in
 // panel.
 constexpr int64_t kFewRows = 6;
 
-inline float DotQ8(const uint8_t* row, const float* x, int64_t n) {
-  Vf sums[2] = {};
-  for (int64_t b = 0; b < n / 32; ++b) {
-    const uint8_t* block = row + b * static_cast<int64_t>(sizeof(BlockQ8_0));
-    uint16_t d;
-    __builtin_memcpy(&d, block, sizeof(d));
-    Vf part = {};
-    for (int h = 0; h < 2; ++h) {
-      const Sixteen q = FloatsOf(LoadBytes(block + 2 + 16 * h));
-      for (int v = 0; v < 16 / kLanes; ++v) part += q.v[v] * Load(x + 32 * b + 16 * h + v * kLanes);
-    }
-    sums[b % 2] += Half(d) * part;
-  }
-  return Sum(sums[0] + sums[1]);
-}
-
-inline float DotQ4(const uint8_t* row, const float* x, int64_t n) {
-  Vf sums[2] = {};
-  const __m128i mask = _mm_set1_epi8(15);
-  const __m128i eight = _mm_set1_epi8(8);
-  for (int64_t b = 0; b < n / 32; ++b) {
-    const uint8_t* block = row + b * static_cast<int64_t>(sizeof(BlockQ4_0));
-    uint16_t d;
-    __builtin_memcpy(&d, block, sizeof(d));
-    const __m128i packed = LoadBytes(block + 2);
-    const __m128i halves[2] = {_mm_and_si128(packed, mask),
-                               _mm_and_si128(_mm_srli_epi16(packed, 4), mask)};
-    Vf part = {};
-    for (int h = 0; h < 2; ++h) {
-      const Sixteen q = FloatsOf(_mm_sub_epi8(halves[h], eight));
-      for (int v = 0; v < 16 / kLanes; ++v) part += q.v[v] * Load(x + 32 * b + 16 * h + v * kLanes);
-    }
-    sums[b % 2] += Half(d) * part;
-  }
-  return Sum(sums[0] + sums[1]);
-}
-
-inline float DotHalves(const uint8_t* row, const float* x, int64_t n) {
-  Vf sums[4] = {};
-  int64_t i = 0;
-  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
-    for (int j = 0; j < 4; ++j)
-      sums[j] += LoadHalves(row + 2 * (i + j * kLanes)) * Load(x + i + j * kLanes);
-  }
-  float tail[4 * kLanes];
-  DequantizeHalves(row + 2 * i, n - i, tail);
-  return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])) + Dot(tail, x + i, n - i);
-}
-
-// Rows few[0..t) of x, each times row `o` of w, a piece of which is dequantized into the
+// All kRows rows of x times rows [begin, end) of w, a piece of which is dequantized into the
 // first-level cache at a time.
-inline void DotPieces(const ConstMatrix& x, const WeightView& w, const TensorTypeTraits& traits,
-                      const Matrix& y, int64_t o) {
+template <int kRows>
+void MatMulPieces(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
+                  int64_t end) {
   alignas(64) float piece[kDepth];
-  float sums[kFewRows] = {};
-  for (int64_t c = 0; c < w.cols; c += kDepth) {
-    const int64_t n = Min(kDepth, w.cols - c);
-    DequantizeRowHere(w.type, At(w, traits, o, c), n, piece);
-    for (int64_t t = 0; t < x.rows; ++t) sums[t] += Dot(piece, x.data + t * x.stride + c, n);
+  const TensorTypeTraits& traits = TraitsOf(w.type);
+  for (int64_t o = begin; o < end; ++o) {
+    Vf sums[kRows][2] = {};
+    for (int64_t c = 0; c < w.cols; c += kDepth) {
+      const int64_t n = Min(kDepth, w.cols - c);
+      DequantizeFast(w.type, At(w, traits, o, c), n, piece);
+      int64_t i = 0;
+      for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+        const Vf w0 = Load(piece + i);
+        const Vf w1 = Load(piece + i + kLanes);
+#pragma GCC unroll 8
+        for (int t = 0; t < kRows; ++t) {
+          const float* x_row = x.data + t * x.stride + c + i;
+          sums[t][0] += w0 * Load(x_row);
+          sums[t][1] += w1 * Load(x_row + kLanes);
+        }
+      }
+      for (; i < n; i += kLanes) {
+        const int64_t count = Min(kLanes, n - i);
+        const Vf w0 = LoadPart(piece + i, count);
+#pragma GCC unroll 8
+        for (int t = 0; t < kRows; ++t) {
+          sums[t][0] += w0 * LoadPart(x.data + t * x.stride + c + i, count);
+        }
+      }
+    }
+    for (int t = 0; t < kRows; ++t) y.data[t * y.stride + o] = Sum(sums[t][0] + sums[t][1]);
   }
-  for (int64_t t = 0; t < x.rows; ++t) y.data[t * y.stride + o] = sums[t];
 }
 
 void MatMulFewRows(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
                    int64_t end) {
-  const TensorTypeTraits& traits = TraitsOf(w.type);
-  for (int64_t o = begin; o < end; ++o) {
-    const uint8_t* row = w.data + o * w.row_bytes;
-    if (x.rows > 1) {
-      DotPieces(x, w, traits, y, o);
-    } else if (w.type == TensorType::kQ8_0) {
-      y.data[o] = DotQ8(row, x.data, w.cols);
-    } else if (w.type == TensorType::kQ4_0) {
-      y.data[o] = DotQ4(row, x.data, w.cols);
-    } else if (w.type == TensorType::kF16) {
-      y.data[o] = DotHalves(row, x.data, w.cols);
-    } else {
-      DotPieces(x, w, traits, y, o);
-    }
+  switch (x.rows) {
+    case 1:
+      for (int64_t o = begin; o < end; ++o) {
+        if (!DotFast(w.type, w.data + o * w.row_bytes, x.data, w.cols, y.data + o)) {
+          return MatMulPieces<1>(x, w, y, begin, end);
+        }
+      }
+      return;
+    case 2:
+      return MatMulPieces<2>(x, w, y, begin, end);
+    case 3:
+      return MatMulPieces<3>(x, w, y, begin, end);
+    case 4:
+      return MatMulPieces<4>(x, w, y, begin, end);
+    case 5:
+      return MatMulPieces<5>(x, w, y, begin, end);
+    case 6:
+      return MatMulPieces<6>(x, w, y, begin, end);
+    default:
+      return;
   }
 }
 
@@ -122,7 +91,7 @@ void MatMulRange(const ConstMatrix& x, const WeightView& w, const Matrix& y, int
     for (int64_t c = 0; c < w.cols; c += kDepth) {
       const int64_t depth = Min(kDepth, w.cols - c);
       for (int64_t j = 0; j < cols; ++j) {
-        DequantizeRowHere(w.type, At(w, traits, o + j, c), depth, rows + j * kDepth);
+        DequantizeFast(w.type, At(w, traits, o + j, c), depth, rows + j * kDepth);
       }
       PackTransposed(rows, kDepth, cols, depth, packed);
       RunPanel({.a = x.data + c,
@@ -155,7 +124,7 @@ void MatMulBackwardInputRange(const ConstMatrix& d_y, const WeightView& w, const
       const int64_t depth = Min(kBackwardDepth, w.rows - o);
       for (int64_t r = 0; r < depth; ++r) {
         float* row = piece + r * kStride;
-        DequantizeRowHere(w.type, At(w, traits, o + r, c), width, row);
+        DequantizeFast(w.type, At(w, traits, o + r, c), width, row);
         for (int64_t j = width; j % kTileCols != 0; ++j) row[j] = 0.0f;
       }
       for (int64_t j = 0; j < width; j += kTileCols) {

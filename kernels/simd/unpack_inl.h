@@ -1,0 +1,181 @@
+// Rows of the common formats as vectors of floats, handed one at a time to a sink: one that stores
+// them dequantizes, one that multiplies them makes a dot product without the numbers ever leaving
+// registers.
+//
+// A sink is called as sink(i, k, v): v holds values i, i + 1, ... of the row; k, known when
+// compiled, counts calls within a block.  The other formats use dequantize_inl.h.
+#ifndef LORIKEET_KERNELS_SIMD_UNPACK_INL_H_
+#define LORIKEET_KERNELS_SIMD_UNPACK_INL_H_
+
+#include "kernels/simd/dequantize_inl.h"
+#include "kernels/simd/vec_inl.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int kVecsOf16 = 16 / kLanes;
+
+inline float HalfAt(const uint8_t* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, sizeof(bits));
+  return Half(bits);
+}
+
+template <typename Sink>
+__attribute__((always_inline)) inline void UnpackQ8_0(const uint8_t* row, int64_t n, Sink& sink) {
+  for (int64_t i = 0; i < n; i += 32, row += sizeof(BlockQ8_0)) {
+    const Vf d = Splat(HalfAt(row));
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const Sixteen q = FloatsOf(LoadBytes(row + 2 + 16 * h));
+#pragma GCC unroll 2
+      for (int v = 0; v < kVecsOf16; ++v)
+        sink(i + 16 * h + v * kLanes, h * kVecsOf16 + v, d * q.v[v]);
+    }
+  }
+}
+
+template <typename Sink>
+__attribute__((always_inline)) inline void UnpackQ4_0(const uint8_t* row, int64_t n, Sink& sink) {
+  const __m128i mask = _mm_set1_epi8(15);
+  const __m128i eight = _mm_set1_epi8(8);
+  for (int64_t i = 0; i < n; i += 32, row += sizeof(BlockQ4_0)) {
+    const Vf d = Splat(HalfAt(row));
+    const __m128i packed = LoadBytes(row + 2);
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) {
+      const __m128i nibbles = _mm_and_si128(h == 0 ? packed : _mm_srli_epi16(packed, 4), mask);
+      const Sixteen q = FloatsOf(_mm_sub_epi8(nibbles, eight));
+#pragma GCC unroll 2
+      for (int v = 0; v < kVecsOf16; ++v)
+        sink(i + 16 * h + v * kLanes, h * kVecsOf16 + v, d * q.v[v]);
+    }
+  }
+}
+
+template <typename Sink>
+__attribute__((always_inline)) inline void UnpackQ4_K(const uint8_t* row, int64_t n, Sink& sink) {
+  const __m128i mask = _mm_set1_epi8(15);
+  for (int64_t i = 0; i < n; i += 256, row += sizeof(BlockQ4_K)) {
+    const float d = HalfAt(row);
+    const float dmin = HalfAt(row + 2);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; ++g) {
+      int scale;
+      int min;
+      ScaleMinQ4K(row + 4, g, &scale, &min);
+      const Vf ds = Splat(d * static_cast<float>(scale));
+      const Vf m = Splat(dmin * static_cast<float>(min));
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m128i packed = LoadBytes(row + 16 + 32 * (g / 2) + 16 * h);
+        const Sixteen q =
+            FloatsOf(_mm_and_si128(g % 2 == 0 ? packed : _mm_srli_epi16(packed, 4), mask));
+#pragma GCC unroll 2
+        for (int v = 0; v < kVecsOf16; ++v) {
+          sink(i + 32 * g + 16 * h + v * kLanes, h * kVecsOf16 + v, ds * q.v[v] - m);
+        }
+      }
+    }
+  }
+}
+
+template <typename Sink>
+__attribute__((always_inline)) inline void UnpackQ6_K(const uint8_t* row, int64_t n, Sink& sink) {
+  const __m128i low_mask = _mm_set1_epi8(15);
+  const __m128i high_mask = _mm_set1_epi8(0x30);
+  const __m128i middle = _mm_set1_epi8(32);
+  for (int64_t i = 0; i < n; i += 256, row += sizeof(BlockQ6_K)) {
+    const float d = HalfAt(row + 208);
+#pragma GCC unroll 16
+    for (int g = 0; g < 16; ++g) {
+      const int half = g / 8;
+      const int quarter = g % 8 / 2;  // which two bits of `high`
+      __m128i low = LoadBytes(row + 64 * half + 32 * (quarter % 2) + 16 * (g % 2));
+      if (quarter >= 2) low = _mm_srli_epi16(low, 4);
+      __m128i high = LoadBytes(row + 128 + 32 * half + 16 * (g % 2));
+      if (quarter == 0) high = _mm_slli_epi16(high, 4);
+      if (quarter == 1) high = _mm_slli_epi16(high, 2);
+      if (quarter == 3) high = _mm_srli_epi16(high, 2);
+      const __m128i both =
+          _mm_or_si128(_mm_and_si128(low, low_mask), _mm_and_si128(high, high_mask));
+      const Sixteen q = FloatsOf(_mm_sub_epi8(both, middle));
+      const Vf ds = Splat(d * static_cast<float>(static_cast<int8_t>(row[192 + g])));
+#pragma GCC unroll 2
+      for (int v = 0; v < kVecsOf16; ++v) {
+        sink(i + 16 * g + v * kLanes, g % 2 * kVecsOf16 + v, ds * q.v[v]);
+      }
+    }
+  }
+}
+
+// The last n % kLanes values are the caller's.
+template <typename Sink>
+__attribute__((always_inline)) inline void UnpackF16(const uint8_t* row, int64_t n, Sink& sink) {
+  int64_t i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; ++v) sink(i + v * kLanes, v, LoadHalves(row + 2 * (i + v * kLanes)));
+  }
+  for (; i + kLanes <= n; i += kLanes) sink(i, 0, LoadHalves(row + 2 * i));
+}
+
+// False: not one of the formats above, nothing done.
+template <typename Sink>
+__attribute__((always_inline)) inline bool Unpack(TensorType type, const uint8_t* row, int64_t n,
+                                                  Sink& sink) {
+  switch (type) {
+    case TensorType::kQ8_0:
+      return UnpackQ8_0(row, n, sink), true;
+    case TensorType::kQ4_0:
+      return UnpackQ4_0(row, n, sink), true;
+    case TensorType::kQ4_K:
+      return UnpackQ4_K(row, n, sink), true;
+    case TensorType::kQ6_K:
+      return UnpackQ6_K(row, n, sink), true;
+    case TensorType::kF16:
+      return UnpackF16(row, n, sink), true;
+    default:
+      return false;
+  }
+}
+
+struct StoreSink {
+  float* dst;
+  __attribute__((always_inline)) void operator()(int64_t i, int, Vf v) const { Store(dst + i, v); }
+};
+
+struct DotSink {
+  const float* x;
+  Vf sums[4] = {};
+  __attribute__((always_inline)) void operator()(int64_t i, int k, Vf v) {
+    sums[k] += v * Load(x + i);
+  }
+  float Total() const { return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])); }
+};
+
+inline void DequantizeHalves(const uint8_t* src, int64_t n, float* dst) {
+  for (int64_t i = 0; i < n; ++i) dst[i] = HalfAt(src + 2 * i);
+}
+
+void DequantizeFast(TensorType type, const uint8_t* src, int64_t n, float* dst) {
+  StoreSink sink{dst};
+  if (!Unpack(type, src, n, sink)) return DequantizeRowHere(type, src, n, dst);
+  const int64_t rest = type == TensorType::kF16 ? n % kLanes : 0;
+  DequantizeHalves(src + 2 * (n - rest), rest, dst + n - rest);
+}
+
+// False as Unpack.
+bool DotFast(TensorType type, const uint8_t* row, const float* x, int64_t n, float* dot) {
+  DotSink sink{x};
+  if (!Unpack(type, row, n, sink)) return false;
+  *dot = sink.Total();
+  const int64_t rest = type == TensorType::kF16 ? n % kLanes : 0;
+  for (int64_t i = n - rest; i < n; ++i) *dot += HalfAt(row + 2 * i) * x[i];
+  return true;
+}
+
+}  // namespace
+}  // namespace lorikeet
+
+#endif  // LORIKEET_KERNELS_SIMD_UNPACK_INL_H_
