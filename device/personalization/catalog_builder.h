@@ -1,0 +1,65 @@
+// Making catalogs: the shared basis from public text, and personas from seed text.  Public text
+// only; nothing here opens PrivateText.
+//
+// The basis spans what gradients on public text want to change (LoRA-SB, arXiv 2411.19557, and
+// Fed-SB, 2502.15436, take the leading singular vectors of the first step's gradient).  Here the
+// gradients G of several groups of documents are stacked, so that directions that tell texts apart
+// count as well as their mean: randomized SVD (Halko, Martinsson, Tropp 2011) through the trainer's
+// own LoRA gradients, dB = s G A^T for fixed A and dA = s B^T G for fixed B; G itself is never
+// formed.
+#ifndef LORIKEET_DEVICE_PERSONALIZATION_CATALOG_BUILDER_H_
+#define LORIKEET_DEVICE_PERSONALIZATION_CATALOG_BUILDER_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/adapter/catalog.h"
+#include "common/base/clock.h"
+#include "common/base/thread_pool.h"
+#include "device/model/model.h"
+#include "device/trainer/trainer.h"
+
+namespace lorikeet {
+
+enum class BasisMethod { kGradient, kRandom };
+
+struct BasisOptions {
+  BasisMethod method = BasisMethod::kGradient;
+  int rank = 8;
+  float alpha = 16;
+  std::vector<Module> modules;  // empty = all
+  int group_count = 8;          // groups of documents whose gradients are stacked
+  int64_t max_tokens = 6000;    // of public text that are used
+  int window_tokens = 192;
+  uint64_t seed = 1;
+};
+
+// A catalog without personas: basis and style background of public documents.
+// INVALID_ARGUMENT: no text, rank too large for a matrix.
+absl::StatusOr<Catalog> InitCatalog(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                    std::span<const std::string> public_documents,
+                                    const BasisOptions& options);
+
+struct PersonaOptions {
+  TrainOptions train;  // .max_steps etc.; see DefaultPersonaTraining
+  int window_tokens = 192;
+  double eval_share = 0.1;  // of the documents, every k-th: to stop at the best step
+};
+TrainOptions DefaultPersonaTraining();
+
+// Trains the cores of persona `id` from its present ones (0 when it is new) on seed documents, and
+// counts its card. INVALID_ARGUMENT: bad id, no text.  The catalog is unchanged on error.
+absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                         const Clock& clock, Catalog* catalog, std::string_view id,
+                                         std::span<const std::string> seed_documents,
+                                         const PersonaOptions& options,
+                                         const ProgressCallback& progress = nullptr);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_PERSONALIZATION_CATALOG_BUILDER_H_

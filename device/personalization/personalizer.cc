@@ -1,0 +1,145 @@
+#include "device/personalization/personalizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/status_macros.h"
+
+namespace lorikeet {
+namespace {
+
+struct Judgement {
+  std::vector<DocumentLoss> base, persona, personalized, existing;
+};
+
+absl::StatusOr<Judgement> Judge(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                const std::optional<Adapter>& persona,
+                                const PersonalAdapter& personalized,
+                                const PersonalAdapter* existing,
+                                std::span<const Sequence> documents) {
+  size_t longest = 2;
+  for (const Sequence& document : documents) longest = std::max(longest, document.tokens.size());
+  ASSIGN_OR_RETURN(const auto meter,
+                   LossMeter::Create(std::move(model), pool, static_cast<int>(longest)));
+  const auto measure = [&](const Adapter& adapter) {
+    const AdapterRef ref{.adapter = &adapter};
+    return meter->Measure({&ref, 1}, documents);
+  };
+  Judgement result;
+  ASSIGN_OR_RETURN(result.base, meter->Measure({}, documents));
+  result.persona = result.base;
+  if (persona) {
+    ASSIGN_OR_RETURN(result.persona, measure(*persona));
+  }
+  ASSIGN_OR_RETURN(result.personalized, measure(personalized.adapter()));
+  if (existing != nullptr) {
+    ASSIGN_OR_RETURN(result.existing, measure(existing->adapter()));
+  }
+  return result;
+}
+
+absl::StatusOr<TrainResult> TrainResidual(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                          const Clock& clock, const Catalog& catalog,
+                                          const std::optional<Adapter>& persona,
+                                          const TextSplit& split, const PersonalizeOptions& options,
+                                          const ProgressCallback& progress) {
+  ASSIGN_OR_RETURN(Adapter residual, MakeAdapter(*model, {.kind = AdapterKind::kLora,
+                                                          .rank = options.rank,
+                                                          .alpha = options.alpha,
+                                                          .modules = options.modules,
+                                                          .seed = options.train.seed}));
+  residual.info.name = "personal";
+  residual.info.version = catalog.version;
+  residual.info.parent = CatalogHash(catalog);
+  residual.info.persona_id = persona ? persona->info.persona_id : "base";
+  std::vector<AdapterRef> frozen;
+  if (persona) frozen.push_back({.adapter = &*persona});
+  return Train(std::move(model), pool, clock, std::move(residual), frozen, split.train,
+               split.selection, options.train, progress);
+}
+
+// Decides and says why; fills outcome, adapter and verdict.
+void Decide(const std::optional<Adapter>& persona, PersonalAdapter personalized,
+            PersonalizeResult* result) {
+  const double before =
+      std::min(result->loss_base, result->loss_existing.value_or(result->loss_base));
+  const std::string losses = absl::StrFormat(
+      "held-out loss on %d tokens: base %.3f, %s %.3f, personalized %.3f%s", result->judge_tokens,
+      result->loss_base, persona ? absl::StrCat("persona ", persona->info.persona_id) : "start",
+      result->loss_persona, result->loss_personalized,
+      result->loss_existing ? absl::StrFormat(", the adapter in use %.3f", *result->loss_existing)
+                            : "");
+  if (result->loss_personalized < before && result->loss_personalized < result->loss_persona) {
+    result->outcome = Outcome::kKept;
+    result->adapter = std::move(personalized);
+    result->verdict = absl::StrFormat("kept: %s; %.1f%% lower than before", losses,
+                                      100 * (1 - result->loss_personalized / before));
+  } else if (persona && result->loss_persona < before) {
+    Adapter nothing;
+    nothing.info = personalized.adapter().info;
+    result->outcome = Outcome::kPersonaOnly;
+    result->adapter = PersonalAdapter::Merge(*persona, nothing);
+    result->verdict = absl::StrCat("persona only: training on your text did not help; ", losses);
+  } else {
+    result->outcome = Outcome::kRolledBack;
+    result->verdict =
+        absl::StrCat("rolled back: nothing beats ",
+                     result->loss_existing ? "what was there" : "the base", "; ", losses);
+  }
+}
+
+}  // namespace
+
+TrainOptions DefaultPersonalTraining() {
+  TrainOptions options;
+  options.epochs = 4;
+  options.batch_size = 4;
+  options.learning_rate = 5e-3;
+  options.warmup_steps = 2;
+  return options;
+}
+
+absl::StatusOr<PersonalizeResult> Personalize(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                              const Clock& clock, const Catalog& catalog,
+                                              const OwnerText& text,
+                                              const PersonalizeOptions& options,
+                                              const StageCallback& stage,
+                                              const ProgressCallback& progress) {
+  const auto begin = [&](std::string_view name) {
+    if (stage) stage(name);
+  };
+  PersonalizeResult result;
+  ASSIGN_OR_RETURN(const TextSplit split, SplitText(*model, text, options.split));
+  begin("selecting");
+  ASSIGN_OR_RETURN(result.selection, Select(model, pool, catalog, split, options.select));
+  std::optional<Adapter> persona;
+  if (!result.selection.weights.empty()) {
+    persona = BlendAdapter(catalog, result.selection.weights, CatalogHash(catalog));
+  }
+  begin("training");
+  ASSIGN_OR_RETURN(result.training,
+                   TrainResidual(model, pool, clock, catalog, persona, split, options, progress));
+  begin("judging");
+  PersonalAdapter personalized =
+      PersonalAdapter::Merge(persona.value_or(Adapter{}), result.training.adapter);
+  const bool usable =
+      options.existing.has_value() && model->CheckAdapter(options.existing->adapter()).ok();
+  ASSIGN_OR_RETURN(const Judgement judgement,
+                   Judge(model, pool, persona, personalized, usable ? &*options.existing : nullptr,
+                         split.judge));
+  result.judge_tokens = PredictedTokens(split.judge);
+  result.loss_base = MeanLoss(judgement.base);
+  result.loss_persona = MeanLoss(judgement.persona);
+  result.loss_personalized = MeanLoss(judgement.personalized);
+  if (usable) result.loss_existing = MeanLoss(judgement.existing);
+  Decide(persona, std::move(personalized), &result);
+  if (options.existing.has_value() && !usable) {
+    absl::StrAppend(&result.verdict,
+                    "; the adapter in use was made for another base and was not compared");
+  }
+  return result;
+}
+
+}  // namespace lorikeet

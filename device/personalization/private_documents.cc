@@ -1,0 +1,151 @@
+#include "device/personalization/private_documents.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr size_t kMaxPieceBytes = 2000;
+constexpr size_t kFewPieces = 10;  // fewer documents than this are cut finer
+constexpr size_t kMinPieceBytes = 60;
+
+const TextAccess& Access() {
+  static const TextAccess access("personalization: count style, make training examples");
+  return access;
+}
+
+bool IsBlank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+size_t CutPoint(std::string_view text, size_t max_bytes) {
+  const std::string_view head = text.substr(0, max_bytes);
+  const size_t least = max_bytes / 2;
+  if (const size_t line = head.rfind('\n'); line != std::string_view::npos && line >= least)
+    return line + 1;
+  for (size_t i = head.size() - 1; i > least; --i) {
+    if (head[i] == ' ' && (head[i - 1] == '.' || head[i - 1] == '!' || head[i - 1] == '?'))
+      return i + 1;
+  }
+  if (const size_t space = head.rfind(' '); space != std::string_view::npos && space >= least)
+    return space + 1;
+  size_t cut = max_bytes;
+  while (cut > 1 && (static_cast<unsigned char>(text[cut]) & 0xC0) == 0x80) --cut;
+  return cut;
+}
+
+std::vector<std::string_view> Pieces(std::span<const PrivateText> documents) {
+  size_t bytes = 0, count = 0;
+  for (const PrivateText& document : documents) {
+    bytes += document.size_bytes();
+    if (!IsBlank(document.Open(Access()))) ++count;
+  }
+  const size_t limit = count >= kFewPieces
+                           ? kMaxPieceBytes
+                           : std::clamp(bytes / kFewPieces, kMinPieceBytes, kMaxPieceBytes);
+  std::vector<std::string_view> pieces;
+  for (const PrivateText& document : documents) {
+    for (std::string_view piece : CutText(document.Open(Access()), limit)) pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_view> pieces,
+                               int window_tokens) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  const auto window =
+      static_cast<size_t>(std::max(2, std::min(window_tokens, model.config().context_length)));
+  std::vector<Sequence> sequences;
+  for (std::string_view piece : pieces) {
+    const std::vector<TokenId> ids = tokenizer.Encode(piece);
+    for (size_t begin = 0; begin < ids.size();) {
+      Sequence sequence;
+      sequence.tokens.reserve(window);
+      if (tokenizer.bos()) sequence.tokens.push_back(*tokenizer.bos());
+      const size_t take = std::min(window - sequence.tokens.size(), ids.size() - begin);
+      sequence.tokens.insert(sequence.tokens.end(),
+                             ids.begin() + static_cast<std::ptrdiff_t>(begin),
+                             ids.begin() + static_cast<std::ptrdiff_t>(begin + take));
+      begin += take;
+      if (sequence.tokens.size() >= 2) sequences.push_back(std::move(sequence));
+    }
+  }
+  return sequences;
+}
+
+// First index such that the pieces from it on hold at least `share` of the bytes and are not all.
+size_t TailBegin(std::span<const std::string_view> pieces, double share) {
+  size_t total = 0, tail = 0;
+  for (std::string_view piece : pieces) total += piece.size();
+  size_t begin = pieces.size();
+  while (begin > 1 && static_cast<double>(tail) < share * static_cast<double>(total)) {
+    tail += pieces[--begin].size();
+  }
+  return begin;
+}
+
+}  // namespace
+
+std::vector<std::string_view> CutText(std::string_view text, size_t max_bytes) {
+  std::vector<std::string_view> pieces;
+  while (!text.empty()) {
+    const size_t cut = text.size() <= max_bytes ? text.size() : CutPoint(text, max_bytes);
+    if (!IsBlank(text.substr(0, cut))) pieces.push_back(text.substr(0, cut));
+    text.remove_prefix(cut);
+  }
+  return pieces;
+}
+
+int64_t PredictedTokens(std::span<const Sequence> sequences) {
+  int64_t count = 0;
+  for (const Sequence& sequence : sequences) {
+    count += std::max<int64_t>(0, static_cast<int64_t>(sequence.tokens.size()) - 1);
+  }
+  return count;
+}
+
+std::vector<Sequence> TokenizeDocuments(const Model& model, std::span<const PrivateText> documents,
+                                        int window_tokens) {
+  std::vector<std::string_view> views;
+  for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
+  return Tokenize(model, views, window_tokens);
+}
+
+StyleStatistics CountStyle(std::span<const PrivateText> documents) {
+  std::vector<std::string_view> views;
+  for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
+  return CountStyle(std::span<const std::string_view>(views));
+}
+
+absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
+                                    const SplitOptions& options) {
+  const std::vector<std::string_view> pieces = Pieces(text.documents);
+  const std::span<const std::string_view> all(pieces);
+  const bool judge_given = !text.judge.empty();
+  const size_t judge_begin = judge_given ? all.size() : TailBegin(all, options.judge_share);
+  const auto rest = all.subspan(0, judge_begin);
+  const size_t selection_begin =
+      TailBegin(rest, options.selection_share / (judge_given ? 1.0 : 1.0 - options.judge_share));
+
+  TextSplit split;
+  split.train = Tokenize(model, rest.subspan(0, selection_begin), options.window_tokens);
+  split.selection = Tokenize(model, rest.subspan(selection_begin), options.window_tokens);
+  split.judge = judge_given ? TokenizeDocuments(model, text.judge, options.window_tokens)
+                            : Tokenize(model, all.subspan(judge_begin), options.window_tokens);
+  const int64_t tokens = PredictedTokens(split.train) + PredictedTokens(split.selection) +
+                         PredictedTokens(split.judge);
+  if (tokens < options.min_tokens || split.train.empty() || split.selection.empty() ||
+      split.judge.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("too little text to personalize: expected at least ", options.min_tokens,
+                     " tokens in three pieces or more, found ", tokens, " in ", pieces.size()));
+  }
+  split.style = CountStyle(rest);
+  return split;
+}
+
+}  // namespace lorikeet

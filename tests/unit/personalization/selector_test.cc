@@ -1,0 +1,114 @@
+#include "device/personalization/selector.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "common/base/strings.h"
+#include "tests/unit/personalization/fixtures.h"
+
+namespace lorikeet {
+namespace {
+
+using ::testing::HasSubstr;
+
+TextSplit SplitOf(const std::vector<std::string>& texts) {
+  return SplitText(*LoadTinyModel(), {.documents = Private(texts), .judge = {}}).value();
+}
+
+TEST(LossMeterTest, PairedGainIsARatioWithItsError) {
+  const std::vector<DocumentLoss> a = {{10, 5}, {20, 10}, {12, 5}};
+  const std::vector<DocumentLoss> b = {{5, 5}, {10, 10}, {7, 5}};  // 1 nat a token lower, exactly
+  const PairedGain gain = ComparePaired(a, b);
+  EXPECT_DOUBLE_EQ(gain.gain, 1.0);
+  EXPECT_DOUBLE_EQ(gain.standard_error, 0.0);
+  EXPECT_DOUBLE_EQ(ComparePaired(b, a).gain, -1.0);
+  EXPECT_TRUE(
+      std::isinf(ComparePaired(std::span(a).first(1), std::span(b).first(1)).standard_error));
+  const std::vector<DocumentLoss> c = {
+      {10, 5}, {0, 10}, {12, 5}};  // all of the gain in one document
+  EXPECT_DOUBLE_EQ(ComparePaired(a, c).gain, 1.0);
+  EXPECT_GT(ComparePaired(a, c).standard_error, 0.5);
+  EXPECT_DOUBLE_EQ(MeanLoss(a), 42.0 / 20.0);
+  EXPECT_DOUBLE_EQ(MeanLoss({}), 0.0);
+}
+
+TEST(LossMeterTest, AgreesWithTheTrainersLoss) {
+  const auto model = LoadTinyModel();
+  const std::vector<Sequence> sequences = TokenizeDocuments(*model, Private(QuietTexts(5)), 64);
+  const Adapter persona = PersonaAdapter(TwoPersonas(), 0);
+  const AdapterRef ref{.adapter = &persona};
+  const auto meter = LossMeter::Create(model, TestPool(), 64).value();
+  const double mine = MeanLoss(meter->Measure({&ref, 1}, sequences).value());
+  const double theirs = EvaluateLoss(model, TestPool(), {&ref, 1}, sequences)->loss();
+  EXPECT_NEAR(mine, theirs, 1e-4 * theirs);
+}
+
+TEST(SelectorTest, ChoosesTheVoiceAndSaysWhy) {
+  const Catalog catalog = TwoPersonas();
+  for (const bool shouting : {true, false}) {
+    const TextSplit split = SplitOf(shouting ? ShoutingTexts(24) : QuietTexts(24));
+    const auto selection = Select(LoadTinyModel(), TestPool(), catalog, split, {});
+    ASSERT_TRUE(selection.ok()) << selection.status();
+    const std::string expected = shouting ? "shouting" : "quiet";
+    EXPECT_EQ(selection->chosen, expected);
+    ASSERT_EQ(selection->weights.size(), 1u);
+    EXPECT_EQ(selection->weights[0].index, catalog.FindPersona(expected));
+    EXPECT_EQ(selection->ranked[0].id, expected);
+    EXPECT_GT(selection->ranked[0].score, 0);
+    EXPECT_THAT(selection->reason, HasSubstr(expected));
+    EXPECT_THAT(selection->reason, HasSubstr("held-out loss"));
+    EXPECT_GT(selection->confidence, 0.95);
+    EXPECT_GT(selection->tokens_scored, 0);
+  }
+}
+
+TEST(SelectorTest, TheBaseWinsWhenNothingFits) {
+  Catalog catalog = TwoPersonas();
+  // Personas whose cores do nothing: no gain over the base, however close the style.
+  for (Persona& persona : catalog.personas) std::ranges::fill(persona.cores, 0.0f);
+  const auto selection =
+      Select(LoadTinyModel(), TestPool(), catalog, SplitOf(ShoutingTexts(24)), {});
+  ASSERT_TRUE(selection.ok()) << selection.status();
+  EXPECT_EQ(selection->chosen, "base");
+  EXPECT_TRUE(selection->weights.empty());
+  EXPECT_THAT(selection->reason, HasSubstr("no persona fits"));
+}
+
+TEST(SelectorTest, AFarStyleDoesNotFitHoweverTheLossLooks) {
+  SelectOptions options;
+  options.max_style_distance = 0.0001;
+  const auto selection =
+      Select(LoadTinyModel(), TestPool(), TwoPersonas(), SplitOf(ShoutingTexts(24)), options);
+  ASSERT_TRUE(selection.ok()) << selection.status();
+  EXPECT_EQ(selection->chosen, "base");
+  EXPECT_THAT(selection->reason, HasSubstr("too far"));
+}
+
+TEST(SelectorTest, PersonasBeyondTheFewestAreRankedByStyleOnly) {
+  SelectOptions options;
+  options.candidate_count = 1;
+  const auto selection =
+      Select(LoadTinyModel(), TestPool(), TwoPersonas(), SplitOf(ShoutingTexts(24)), options);
+  ASSERT_TRUE(selection.ok()) << selection.status();
+  ASSERT_EQ(selection->ranked.size(), 3u);
+  EXPECT_EQ(selection->ranked.back().id, "quiet");
+  EXPECT_FALSE(selection->ranked.back().held_out_loss.has_value());
+  EXPECT_TRUE(selection->ranked.back().style_distance.has_value());
+}
+
+TEST(SelectorTest, WorksWithoutPersonasAndRefusesAnotherBase) {
+  const TextSplit split = SplitOf(ShoutingTexts(24));
+  const auto empty = Select(LoadTinyModel(), TestPool(), EmptyCatalog(), split, {});
+  ASSERT_TRUE(empty.ok()) << empty.status();
+  EXPECT_EQ(empty->chosen, "base");
+  Catalog other = EmptyCatalog();
+  other.base_fingerprint = std::string(64, '0');
+  const auto status = Select(LoadTinyModel(), TestPool(), other, split, {}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(Message(status)), HasSubstr(LoadTinyModel()->fingerprint()));
+}
+
+}  // namespace
+}  // namespace lorikeet
