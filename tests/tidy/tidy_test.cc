@@ -43,6 +43,7 @@ const std::map<std::string, int> kRank = {
     {"coordinator/rounds", 44},
     {"coordinator/server", 45},
     {"coordinator/admin", 46},
+    {"simulations/report", 50},
     {"simulations/world", 50},
     {"simulations/checkers", 51},
     {"simulations/scenarios", 52},
@@ -145,6 +146,7 @@ TEST(PrivacyTest, OnlyListedFilesOpenPrivateText) {
       "device/vault/vault.cc",
       "device/vault/vault_search.cc",
       "device/cli/vault_command.cc",
+      "device/cli/chat_command.cc",
       "device/personalization/private_documents.cc",
   };
   for (const auto& file : ReadSources(kOwnFolders, {".h", ".cc"})) {
