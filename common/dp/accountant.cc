@@ -1,0 +1,98 @@
+#include "common/dp/accountant.h"
+
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_format.h"
+#include "common/base/status_macros.h"
+#include "common/dp/special_functions.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr double kLeastNoise = 1e-4;
+constexpr double kMostNoise = 1e8;
+constexpr int kBisections =
+    200;  // more than the bits of a double: ends when the interval cannot be split
+
+}  // namespace
+
+double GaussianDelta(double noise_multiplier, int64_t steps, double epsilon) {
+  const double mu = std::sqrt(static_cast<double>(steps)) / noise_multiplier;
+  const double log_upper = LogNormalCdf(mu / 2 - epsilon / mu);
+  const double log_lower = epsilon + LogNormalCdf(-mu / 2 - epsilon / mu);
+  return std::exp(LogSubtract(log_upper, log_lower));
+}
+
+absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, double delta) {
+  if (!(noise_multiplier > 0 && std::isfinite(noise_multiplier)) || steps < 1 ||
+      !(delta > 0 && delta < 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("Gaussian: expected a positive noise multiplier, at least 1 step and delta "
+                        "in (0, 1), got %g, %d and %g",
+                        noise_multiplier, steps, delta));
+  }
+  if (GaussianDelta(noise_multiplier, steps, 0) <= delta) return 0.0;
+  double low = 0, high = 1;
+  while (GaussianDelta(noise_multiplier, steps, high) > delta) high *= 2;
+  for (int i = 0; i < kBisections && low < high; ++i) {
+    const double middle = low + (high - low) / 2;
+    if (middle == low || middle == high) break;
+    (GaussianDelta(noise_multiplier, steps, middle) > delta ? low : high) = middle;
+  }
+  return high;
+}
+
+absl::StatusOr<double> CalibrateNoise(
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of) {
+  if (!(epsilon > 0)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("epsilon: expected a positive number, got %g", epsilon));
+  }
+  double low = kLeastNoise, high = kMostNoise;
+  ASSIGN_OR_RETURN(const double least, epsilon_of(low));
+  if (least <= epsilon) return low;
+  ASSIGN_OR_RETURN(const double most, epsilon_of(high));
+  if (!(most <= epsilon)) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("calibration: no noise up to %g reaches epsilon %g", kMostNoise, epsilon));
+  }
+  for (int i = 0; i < kBisections && high / low > 1 + 1e-12; ++i) {
+    const double middle = std::sqrt(low * high);
+    ASSIGN_OR_RETURN(const double value, epsilon_of(middle));
+    (value <= epsilon ? high : low) = middle;
+  }
+  return high;
+}
+
+DistributedMechanism RoundMechanism(const EncodingParameters& parameters, int honest_survivors,
+                                    int rounds) {
+  return {.scale = parameters.scale,
+          .sigma_local = parameters.sigma_local,
+          .clients = honest_survivors,
+          .clip_norm = parameters.clip_norm,
+          .dimension = parameters.padded_dimension(),
+          .sampling_rate = 1,
+          .steps = rounds};
+}
+
+absl::StatusOr<double> RoundEpsilon(const EncodingParameters& parameters, int honest_survivors,
+                                    int rounds, double delta) {
+  if (parameters.sigma_local == 0) return std::numeric_limits<double>::infinity();
+  ASSIGN_OR_RETURN(const RdpCurve curve,
+                   SkellamRdp(RoundMechanism(parameters, honest_survivors, rounds)));
+  ASSIGN_OR_RETURN(const EpsilonAtOrder best, EpsilonFromRdp(curve, delta));
+  return best.epsilon;
+}
+
+absl::StatusOr<double> CalibrateSigmaLocal(const EncodingParameters& parameters,
+                                           int honest_survivors, int rounds, double epsilon,
+                                           double delta) {
+  return CalibrateNoise(epsilon, [&](double sigma_local) {
+    EncodingParameters tried = parameters;
+    tried.sigma_local = sigma_local;
+    return RoundEpsilon(tried, honest_survivors, rounds, delta);
+  });
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,45 @@
+// Privacy accounting: what a mechanism costs, and how much noise a budget asks for.
+//
+// Publish epsilon by the exact Gaussian or by privacy loss distributions where they apply, never by
+// RDP alone there.
+#ifndef LORIKEET_COMMON_DP_ACCOUNTANT_H_
+#define LORIKEET_COMMON_DP_ACCOUNTANT_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "absl/status/statusor.h"
+#include "common/dp/encoder.h"
+#include "common/dp/rdp.h"
+
+namespace lorikeet {
+
+// The smallest delta of the Gaussian mechanism at epsilon (Balle and Wang 2018, theorem 8).
+// REQUIRES: noise_multiplier > 0.  `steps` releases are one with noise_multiplier / sqrt(steps).
+double GaussianDelta(double noise_multiplier, int64_t steps, double epsilon);
+// Its inverse in epsilon, 0 when delta is generous.  INVALID_ARGUMENT: out of range.
+absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, double delta);
+
+// The smallest noise in [1e-4, 1e8], to 1e-12 relative, whose epsilon (a decreasing function of the
+// noise) is at most `epsilon`.  INVALID_ARGUMENT when even the largest is not enough, or epsilon is
+// not positive.
+absl::StatusOr<double> CalibrateNoise(
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of);
+
+// The mechanism of `rounds` rounds in which `honest_survivors` devices at least added their share
+// of noise.
+DistributedMechanism RoundMechanism(const EncodingParameters& parameters, int honest_survivors,
+                                    int rounds);
+// Epsilon of such rounds with Skellam noise, without amplification by sampling: devices select
+// themselves.  Infinite when sigma_local is 0.  INVALID_ARGUMENT: parameters out of range.
+absl::StatusOr<double> RoundEpsilon(const EncodingParameters& parameters, int honest_survivors,
+                                    int rounds, double delta);
+// The smallest sigma_local for which RoundEpsilon is at most `epsilon`; parameters.sigma_local is
+// ignored.
+absl::StatusOr<double> CalibrateSigmaLocal(const EncodingParameters& parameters,
+                                           int honest_survivors, int rounds, double epsilon,
+                                           double delta);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COMMON_DP_ACCOUNTANT_H_
