@@ -1,0 +1,55 @@
+// AggregateSum -> next catalog: the mean of what the devices of each persona learned, added to it.
+//
+// Everything here works on a noised sum: counts are noisy, so a block with too small a count is
+// left alone, and a count under one never multiplies.  Pure arithmetic.
+#ifndef LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
+#define LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/adapter/catalog.h"
+#include "common/secagg/messages.h"
+#include "common/wire/round.h"
+
+namespace lorikeet {
+
+struct MergeOptions {
+  double server_learning_rate = 1;
+  double min_count = 2;  // personas with a noisy count under this are left as they are
+};
+
+struct PersonaMerge {
+  std::string id;
+  double noisy_count = 0;
+  bool applied = false;
+  double delta_norm = 0;  // L2 norm of what was added
+};
+
+struct MergeReport {
+  std::vector<PersonaMerge> personas;
+  double mean_loss_before = 0;  // noisy means over the survivors, in [0, loss_bound]
+  double mean_loss_after = 0;
+  bool has_loss = false;  // false: this task collects no losses
+};
+
+struct MergedCatalog {
+  Catalog catalog;  // version one higher
+  MergeReport report;
+};
+
+// `sum` as decoded (common/dp DecodeSum), in the order of UpdateLayout.
+// INVALID_ARGUMENT: the layout does not fit the catalog or the sum; survivor_count is 0.
+absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLayout& layout,
+                                          std::span<const float> sum, uint32_t survivor_count,
+                                          const MergeOptions& options);
+
+// The report as JSON: {"personas": [{"id", "noisy_count", "applied", "delta_norm"}],
+// "mean_loss_before", "mean_loss_after"} (losses null without loss statistics).
+std::string MergeReportToJson(const MergeReport& report);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_

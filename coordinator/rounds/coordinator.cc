@@ -1,0 +1,169 @@
+// Devices' calls.  What happens to rounds is in coordinator_rounds.cc.
+#include "coordinator/rounds/coordinator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "coordinator/registry/device_registry.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr uint32_t kOldestProtocolVersion = 1;
+
+absl::Status CheckProtocol(uint32_t version) {
+  if (version >= kOldestProtocolVersion) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrFormat("protocol: expected version %d to %d, got %d", kOldestProtocolVersion,
+                      kProtocolVersion, version));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Create(const Options& options) {
+  auto coordinator = std::unique_ptr<Coordinator>(new Coordinator(options));
+  absl::MutexLock lock(&coordinator->mutex_);
+  RETURN_IF_ERROR(coordinator->EnsureLoaded());
+  return coordinator;
+}
+
+absl::Status Coordinator::EnsureLoaded() {
+  if (loaded_) return absl::OkStatus();
+  open_.clear();
+  ASSIGN_OR_RETURN(std::vector<RoundRecord> records, options_.store->OpenRounds());
+  for (RoundRecord& record : records) {
+    ASSIGN_OR_RETURN(const auto events, options_.store->RoundEvents(record.id));
+    const SessionId session = record.session;
+    auto round = OpenRound::Restore(std::move(record), events);
+    if (!round.ok()) return Annotate(round.status(), "a round cannot be continued");
+    open_[session] = *std::move(round);
+  }
+  loaded_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status Coordinator::Admit(const DeviceId& device) {
+  RETURN_IF_ERROR(EnsureLoaded());
+  return AdmitDevice(options_.store, device);
+}
+
+absl::Time Coordinator::Tick() {
+  absl::MutexLock lock(&mutex_);
+  absl::Status status = EnsureLoaded();
+  if (status.ok()) status = TickAll();
+  if (!status.ok()) {
+    LogError(absl::StrCat("deadlines: ", status.message()));
+    return options_.clock->Now() + options_.round_interval;
+  }
+  absl::Time next = absl::InfiniteFuture();
+  for (const auto& [session, round] : open_) next = std::min(next, round.machine->deadline());
+  return next;
+}
+
+absl::StatusOr<HelloResult> Coordinator::Hello(const DeviceId& device, uint32_t protocol_version) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(CheckProtocol(protocol_version));
+  return HelloResult{.protocol_version = kProtocolVersion,
+                     .oldest_protocol_version = kOldestProtocolVersion,
+                     .now = options_.clock->Now()};
+}
+
+absl::StatusOr<SignedManifest> Coordinator::GetRelease(const DeviceId& device,
+                                                       const ReleaseQuery& query) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  ASSIGN_OR_RETURN(const auto release,
+                   options_.store->LatestRelease(query.kind, query.base_fingerprint));
+  if (release) return release->manifest;
+  return absl::NotFoundError(absl::StrCat(
+      "no ", ToAbsl(ReleaseKindName(query.kind)), " is published",
+      query.base_fingerprint.empty() ? "" : absl::StrCat(" for base ", query.base_fingerprint)));
+}
+
+absl::StatusOr<ChunkResult> Coordinator::FetchChunk(const DeviceId& device,
+                                                    const ChunkQuery& query) {
+  {
+    absl::MutexLock lock(&mutex_);
+    RETURN_IF_ERROR(Admit(device));
+  }
+  return options_.blobs->Read(query);
+}
+
+absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const RoundQuery& query) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(CheckProtocol(query.protocol_version));
+  RETURN_IF_ERROR(TickAll());
+  ASSIGN_OR_RETURN(const OpenRound* round, RoundFor(device, query));
+  RoundOffer offer;
+  offer.retry_after = options_.round_interval;
+  if (round != nullptr) offer.round = round->record.description;
+  return offer;
+}
+
+absl::StatusOr<uint32_t> Coordinator::Receive(const DeviceId& device, const SessionId& session,
+                                              RoundMessage message) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(TickAll());
+  const auto it = open_.find(session);
+  if (it == open_.end()) {
+    ASSIGN_OR_RETURN(const RoundRecord record, options_.store->FindRound(session));
+    // Late shares are no longer needed, and their sender did nothing wrong.
+    if (record.status == RoundStatus::kDone && std::holds_alternative<UnmaskResponse>(message)) {
+      return 0;
+    }
+    return absl::AbortedError(
+        absl::StrCat("the round is over: ", ToAbsl(RoundStatusName(record.status)),
+                     record.message.empty() ? "" : ": ", record.message));
+  }
+  ASSIGN_OR_RETURN(const RoundActions actions,
+                   StepRound(&it->second, DeviceMessage{device, std::move(message)}));
+  RETURN_IF_ERROR(actions.reply);
+  return actions.ticket;
+}
+
+absl::StatusOr<uint32_t> Coordinator::AdvertiseKeys(const DeviceId& device,
+                                                    const KeyAdvertisement& message) {
+  return Receive(device, message.session, message);
+}
+absl::Status Coordinator::ShareKeys(const DeviceId& device, const ShareKeysMessage& message) {
+  return Receive(device, message.session, message).status();
+}
+absl::Status Coordinator::SubmitMaskedUpdate(const DeviceId& device, const MaskedUpdate& message) {
+  return Receive(device, message.session, message).status();
+}
+absl::Status Coordinator::Acknowledge(const DeviceId& device, const Acknowledgement& message) {
+  return Receive(device, message.session, message).status();
+}
+absl::Status Coordinator::Unmask(const DeviceId& device, const UnmaskResponse& message) {
+  return Receive(device, message.session, message).status();
+}
+
+absl::StatusOr<PollResult> Coordinator::Poll(const DeviceId& device, const PollQuery& query) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(TickAll());
+  const auto it = open_.find(query.session);
+  if (it != open_.end()) {
+    ASSIGN_OR_RETURN(PollResult result, it->second.machine->View(device, query.ticket));
+    result.retry_after = options_.poll_interval;
+    return result;
+  }
+  ASSIGN_OR_RETURN(const RoundRecord record, options_.store->FindRound(query.session));
+  PollResult result;
+  const bool done = record.status == RoundStatus::kDone;
+  result.phase = done ? RoundPhase::kDone : RoundPhase::kAborted;
+  result.message = record.message;
+  result.survivor_count = record.survivor_count;
+  result.transcript = record.transcript;
+  return result;
+}
+
+}  // namespace lorikeet

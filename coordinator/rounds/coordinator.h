@@ -1,0 +1,108 @@
+// The coordinator without a network: devices' calls in, durable state, rounds that go on.
+//
+// Implements FederationService over injected store, blobs, clock, randomness and key.  The gRPC
+// server (coordinator/server) and lorikeet-sim call it.  Tasks, releases and revocations are read
+// from the store at each call, so that the admin program needs no line to a running server.  An
+// accepted message is stored before its device is answered; Create continues the rounds that a
+// killed coordinator left.  Rounds open when the first device asks for one.
+#ifndef LORIKEET_COORDINATOR_ROUNDS_COORDINATOR_H_
+#define LORIKEET_COORDINATOR_ROUNDS_COORDINATOR_H_
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/crypto/sign.h"
+#include "common/wire/federation.h"
+#include "coordinator/distribution/blob_store.h"
+#include "coordinator/distribution/publisher.h"
+#include "coordinator/rounds/describe_round.h"
+#include "coordinator/rounds/open_round.h"
+#include "coordinator/rounds/task_config.h"
+#include "coordinator/storage/store.h"
+
+namespace lorikeet {
+
+// Thread-safe, by one mutex.
+class Coordinator final : public FederationService {
+ public:
+  struct Options {
+    Store* store = nullptr;
+    BlobStore* blobs = nullptr;
+    const Clock* clock = nullptr;
+    RandomSource* random = nullptr;
+    const SigningKey* key = nullptr;
+    absl::Duration poll_interval = absl::Milliseconds(250);  // asked of devices in a round
+    absl::Duration round_interval = absl::Seconds(1);        // asked of devices waiting for one
+    absl::Duration release_validity = absl::Hours(24 * 90);
+  };
+  // Borrows everything in options.  Continues the rounds that are open in the store.
+  static absl::StatusOr<std::unique_ptr<Coordinator>> Create(const Options& options);
+
+  // Ends steps whose deadline has passed.  Call it a few times a second, or at the time it returns
+  // (the next deadline; InfiniteFuture when no round is open).
+  absl::Time Tick();
+
+  absl::StatusOr<HelloResult> Hello(const DeviceId& device, uint32_t protocol_version) override;
+  absl::StatusOr<SignedManifest> GetRelease(const DeviceId& device,
+                                            const ReleaseQuery& query) override;
+  absl::StatusOr<ChunkResult> FetchChunk(const DeviceId& device, const ChunkQuery& query) override;
+  absl::StatusOr<RoundOffer> GetRound(const DeviceId& device, const RoundQuery& query) override;
+  absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId& device,
+                                         const KeyAdvertisement& message) override;
+  absl::Status ShareKeys(const DeviceId& device, const ShareKeysMessage& message) override;
+  absl::Status SubmitMaskedUpdate(const DeviceId& device, const MaskedUpdate& message) override;
+  absl::Status Acknowledge(const DeviceId& device, const Acknowledgement& message) override;
+  absl::Status Unmask(const DeviceId& device, const UnmaskResponse& message) override;
+  absl::StatusOr<PollResult> Poll(const DeviceId& device, const PollQuery& query) override;
+
+ private:
+  explicit Coordinator(const Options& options) : options_(options) {}
+
+  // Rebuilds open_ from the store if it is not known to be the same.
+  absl::Status EnsureLoaded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status Admit(const DeviceId& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<uint32_t> Receive(const DeviceId& device, const SessionId& session,
+                                   RoundMessage message) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Steps the machine, stores the event, and settles the round if that ended it.
+  absl::StatusOr<RoundActions> StepRound(OpenRound* round, const RoundInput& input)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status TickAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // A finished machine -> store (and release); the round leaves open_.
+  absl::Status Settle(OpenRound* round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ReleaseRecord> Merge(const OpenRound& round, nlohmann::json* report)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // The round to offer, opening one if a task is due.  Null: none.
+  absl::StatusOr<const OpenRound*> RoundFor(const DeviceId& device, const RoundQuery& query)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<const OpenRound*> OpenIfDue(const TaskRecord& task, const RoundQuery& query)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<const OpenRound*> StartRound(const TaskConfig& config, uint64_t round_number,
+                                              const ReleaseRecord& catalog)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const Options options_;
+  absl::Mutex mutex_;
+  bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
+  std::map<SessionId, OpenRound> open_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Rounds of this task that count against its privacy budget.
+absl::StatusOr<int64_t> SpentRounds(Store* store, const std::string& task);
+
+// Shape of a published catalog, for planning rounds.
+absl::StatusOr<CatalogShape> ShapeOf(const ReleaseRecord& release, BlobStore* blobs);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_ROUNDS_COORDINATOR_H_

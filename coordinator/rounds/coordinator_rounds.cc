@@ -1,0 +1,238 @@
+// Rounds: opening them when they are due, stepping them, and what becomes of their sum.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/log.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "common/dp/encoder.h"
+#include "common/wire/sign_round.h"
+#include "coordinator/aggregation/update_merge.h"
+#include "coordinator/rounds/coordinator.h"
+
+namespace lorikeet {
+namespace {
+
+// After an abort devices need a moment; without it an empty fleet's last device would open rounds
+// in a loop.
+constexpr absl::Duration kPauseAfterAbort = absl::Seconds(1);
+
+bool StillJoinable(const RoundMachine& machine, const DeviceId& device) {
+  if (machine.step() != SecAggStep::kAdvertise) return false;
+  return machine.Contains(device) || machine.arrived() < machine.expected();
+}
+
+// Whether trying again later cannot help.
+bool IsFinal(const absl::Status& status) {
+  return absl::IsAborted(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status) ||
+         absl::IsNotFound(status);
+}
+
+absl::StatusOr<TaskConfig> FindTaskConfig(Store* store, const std::string& name) {
+  ASSIGN_OR_RETURN(const auto tasks, store->ListTasks());
+  for (const TaskRecord& task : tasks) {
+    if (task.name == name) return TaskConfigFromJson(task.config);
+  }
+  return absl::NotFoundError(absl::StrCat("there is no task named ", name));
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> SpentRounds(Store* store, const std::string& task) {
+  ASSIGN_OR_RETURN(const auto ledger, store->ListLedger(task));
+  int64_t spent = 0;
+  for (const LedgerRecord& entry : ledger) spent += entry.spent ? 1 : 0;
+  return spent;
+}
+
+absl::StatusOr<CatalogShape> ShapeOf(const ReleaseRecord& release, BlobStore* blobs) {
+  CatalogShape shape;
+  ASSIGN_OR_RETURN(shape.hash, ReleaseFileHash(release));
+  ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(release, blobs));
+  shape.version = catalog.version;
+  shape.persona_count = static_cast<int>(catalog.personas.size());
+  shape.block_size = catalog.block_size();
+  return shape;
+}
+
+absl::StatusOr<const OpenRound*> Coordinator::RoundFor(const DeviceId& device,
+                                                       const RoundQuery& query) {
+  for (const auto& [session, round] : open_) {
+    const RoundDescription& description = round.machine->description();
+    if (description.base_fingerprint == query.base_fingerprint &&
+        description.catalog_version == query.catalog_version &&
+        StillJoinable(*round.machine, device)) {
+      return &round;
+    }
+  }
+  ASSIGN_OR_RETURN(const auto tasks, options_.store->ListTasks());
+  for (const TaskRecord& task : tasks) {
+    if (task.state != TaskState::kActive) continue;
+    ASSIGN_OR_RETURN(const OpenRound* round, OpenIfDue(task, query));
+    if (round != nullptr) return round;
+  }
+  return nullptr;
+}
+
+absl::StatusOr<const OpenRound*> Coordinator::OpenIfDue(const TaskRecord& task,
+                                                        const RoundQuery& query) {
+  ASSIGN_OR_RETURN(const TaskConfig config, TaskConfigFromJson(task.config));
+  if (config.base_fingerprint != query.base_fingerprint) return nullptr;
+  for (const auto& [session, round] : open_) {
+    if (round.record.task == task.name) return nullptr;
+  }
+  ASSIGN_OR_RETURN(const auto catalog,
+                   options_.store->LatestRelease(ReleaseKind::kCatalog, config.base_fingerprint));
+  if (!catalog || catalog->version != query.catalog_version) return nullptr;
+  ASSIGN_OR_RETURN(const auto rounds, options_.store->ListRounds(task.name));
+  int completed = 0;
+  for (const RoundRecord& round : rounds) completed += round.status == RoundStatus::kDone ? 1 : 0;
+  if (completed >= config.rounds) return nullptr;
+  if (!rounds.empty()) {
+    const RoundRecord& last = rounds.front();
+    const bool aborted = last.status == RoundStatus::kAborted;
+    const absl::Duration pause = aborted ? std::max(config.pause, kPauseAfterAbort) : config.pause;
+    if (options_.clock->Now() < last.finished + pause) return nullptr;
+  }
+  return StartRound(config, rounds.empty() ? 1 : rounds.front().number + 1, *catalog);
+}
+
+absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& config,
+                                                         uint64_t round_number,
+                                                         const ReleaseRecord& catalog) {
+  ASSIGN_OR_RETURN(const CatalogShape shape, ShapeOf(catalog, options_.blobs));
+  const absl::Time now = options_.clock->Now();
+  ASSIGN_OR_RETURN(const RoundDescription description,
+                   DescribeRound(config, shape, round_number, now, options_.random));
+  ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(options_.store, config.name));
+  ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(config, description, spent + 1));
+  if (total > config.epsilon_budget) {
+    LogWarning(absl::StrFormat("task %s: no round opens: expected epsilon up to %g, got %.3f",
+                               config.name, config.epsilon_budget, total));
+    return nullptr;
+  }
+  RoundRecord record;
+  record.task = config.name;
+  record.number = round_number;
+  record.description = SignRoundDescription(description, *options_.key);
+  record.session = SessionOf(record.description);
+  record.opened = now;
+  LedgerRecord ledger;
+  ledger.task = config.name;
+  ledger.round_number = round_number;
+  ledger.epsilon = description.epsilon;
+  ledger.delta = description.delta;
+  ledger.noise_multiplier = config.noise_multiplier;
+  ledger.charged = now;
+  ASSIGN_OR_RETURN(record.id, options_.store->OpenRound(record, ledger));
+  const SessionId session = record.session;
+  ASSIGN_OR_RETURN(OpenRound round, OpenRound::Restore(std::move(record), {}));
+  LogInfo(absl::StrFormat("task %s: round %d opens", config.name, round_number));
+  return &(open_[session] = std::move(round));
+}
+
+absl::StatusOr<RoundActions> Coordinator::StepRound(OpenRound* round, const RoundInput& input) {
+  const SecAggStep before = round->machine->step();
+  RoundActions actions = round->machine->Step(input);
+  if (!actions.persist) return actions;
+  // A tick keeps its own time: replayed with a later one it could end more steps than it did.
+  if (actions.persist->kind != RoundEventKind::kTick) actions.persist->at = options_.clock->Now();
+  const absl::Status stored = options_.store->AppendRoundEvent(round->record.id, *actions.persist);
+  if (!stored.ok()) {
+    // The machine is ahead of the store: both are brought together at the next call.
+    loaded_ = false;
+    return absl::UnavailableError(absl::StrCat("cannot be stored: ", stored.message()));
+  }
+  round->statistics.Record(*actions.persist, before, round->machine->step());
+  const SecAggStep after = round->machine->step();
+  if (after == SecAggStep::kDone || after == SecAggStep::kAborted) RETURN_IF_ERROR(Settle(round));
+  return actions;
+}
+
+absl::Status Coordinator::TickAll() {
+  std::vector<SessionId> sessions;  // settling removes from open_
+  for (const auto& [session, round] : open_) sessions.push_back(session);
+  for (const SessionId& session : sessions) {
+    OpenRound& round = open_.at(session);
+    const SecAggStep step = round.machine->step();
+    if (step == SecAggStep::kDone || step == SecAggStep::kAborted) {
+      // Killed, or out of disk, between the last event and the end of the round.
+      RETURN_IF_ERROR(Settle(&round));
+      continue;
+    }
+    RETURN_IF_ERROR(StepRound(&round, ClockTick{options_.clock->Now()}).status());
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ReleaseRecord> Coordinator::Merge(const OpenRound& round, nlohmann::json* report) {
+  const RoundDescription& description = round.machine->description();
+  const AggregateSum& sum = *round.machine->sum();
+  ASSIGN_OR_RETURN(const TaskConfig config, FindTaskConfig(options_.store, description.task));
+  ASSIGN_OR_RETURN(const auto newest, options_.store->LatestRelease(ReleaseKind::kCatalog,
+                                                                    description.base_fingerprint));
+  if (!newest || newest->version != description.catalog_version) {
+    return absl::AbortedError("another catalog was published during the round");
+  }
+  ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(*newest, options_.blobs));
+  ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum.sum, description.encoding));
+  MergeOptions options;
+  options.server_learning_rate = config.server_learning_rate;
+  options.min_count = config.min_count;
+  ASSIGN_OR_RETURN(const MergedCatalog merged,
+                   MergeUpdate(catalog, description.layout, decoded, sum.survivor_count, options));
+  *report = nlohmann::json::parse(MergeReportToJson(merged.report));
+  Publisher publisher({.store = options_.store,
+                       .blobs = options_.blobs,
+                       .key = options_.key,
+                       .clock = options_.clock,
+                       .validity = options_.release_validity});
+  return publisher.MakeCatalogRelease(merged.catalog, newest->name, description.catalog_hash);
+}
+
+absl::Status Coordinator::Settle(OpenRound* round) {
+  RoundRecord record = round->record;
+  record.finished = options_.clock->Now();
+  nlohmann::json report = nlohmann::json::object();
+  std::optional<ReleaseRecord> release;
+  bool spent = round->machine->unmasking_started();
+  if (round->machine->step() == SecAggStep::kDone) {
+    auto merged = Merge(*round, &report);
+    if (!merged.ok() && !IsFinal(merged.status())) {
+      // A full disk, say: the sum is safe in the stored events, and the next tick tries again.
+      return absl::UnavailableError(
+          absl::StrCat("the next catalog cannot be stored: ", merged.status().message()));
+    }
+    spent = true;
+    record.status = merged.ok() ? RoundStatus::kDone : RoundStatus::kAborted;
+    if (merged.ok()) {
+      release = *std::move(merged);
+      report["catalog_version"] = release->version;
+    } else {
+      record.message = std::string(Message(merged.status()));
+    }
+    const AggregateSum& sum = *round->machine->sum();
+    record.survivor_count = sum.survivor_count;
+    record.transcript = sum.transcript;
+    report["blamed"] = sum.blamed;
+  } else {
+    record.status = RoundStatus::kAborted;
+    record.message = round->machine->abort_reason();
+  }
+  report["steps"] = round->statistics.ToJson(record.opened);
+  record.report = report.dump();
+  const absl::Status status = options_.store->FinishRound(record, spent, release);
+  if (!status.ok()) {
+    loaded_ = false;
+    return absl::UnavailableError(
+        absl::StrCat("the end of a round cannot be stored: ", status.message()));
+  }
+  LogInfo(absl::StrFormat("task %s: round %d: %s%s%s", record.task, record.number,
+                          ToAbsl(RoundStatusName(record.status)),
+                          record.message.empty() ? "" : ": ", record.message));
+  open_.erase(record.session);
+  return absl::OkStatus();
+}
+
+}  // namespace lorikeet

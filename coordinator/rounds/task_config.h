@@ -1,0 +1,78 @@
+// A task: what a fleet trains together, with whom, and at what price in privacy.
+//
+// Stored as JSON (the keys are the field names) and fixed for the task's life: changing one of
+// these numbers would change what devices agreed to.
+#ifndef LORIKEET_COORDINATOR_ROUNDS_TASK_CONFIG_H_
+#define LORIKEET_COORDINATOR_ROUNDS_TASK_CONFIG_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/secagg/messages.h"
+#include "common/wire/round.h"
+
+namespace lorikeet {
+
+struct TaskConfig {
+  std::string name;
+  std::string base_fingerprint;
+  int rounds = 10;  // to complete
+
+  int cohort_min = 30;
+  int cohort_max = 60;
+  double corrupt_fraction = 0.05;  // of the cohort, that the parameters withstand
+  double dropout_fraction = 0.10;  // planned for; more may abort a round
+
+  double clip_norm = 1.0;  // L2, of a device's whole vector
+  double noise_multiplier =
+      1.0;  // of the sum's noise, in clip norms, for cohort_min honest devices
+  double delta = 1e-6;
+  double epsilon_budget = 8.0;  // over all rounds; a round that would exceed it does not open
+  double scale = 0;             // integer units per real unit; 0: 1024 per clip norm
+  bool demonstration = false;   // lets go of the floors of TaskPolicy; devices must opt in
+
+  double count_weight = 0.3;  // of the one-hot counts, in clip norms
+  double loss_weight = 0.02;  // of a loss, in clip norms
+  double loss_bound = 8.0;
+  double server_learning_rate = 1.0;
+  double min_count = 2.0;
+
+  LocalTraining training = {
+      .steps = 20, .batch_size = 4, .context_length = 128, .learning_rate = 1e-2};
+
+  absl::Duration advertise = absl::Minutes(10);  // each step's longest duration
+  absl::Duration share = absl::Minutes(5);
+  absl::Duration mask = absl::Minutes(60);
+  absl::Duration acknowledge = absl::Minutes(5);
+  absl::Duration unmask = absl::Minutes(5);
+  absl::Duration pause = absl::ZeroDuration();  // between the end of a round and the next
+};
+
+// What this coordinator's owner allows: the strict rule.
+struct TaskPolicy {
+  int cohort_floor = 30;
+  double epsilon_ceiling = 8.0;
+};
+
+// Seconds for durations: "advertise_seconds" etc.
+std::string TaskConfigToJson(const TaskConfig& config);
+// INVALID_ARGUMENT: malformed, an unknown key, or out of range (names the key).
+absl::StatusOr<TaskConfig> TaskConfigFromJson(const std::string& json);
+
+// Ranges.  INVALID_ARGUMENT names the field, what was expected and what came.
+absl::Status CheckTaskConfig(const TaskConfig& config);
+// PERMISSION_DENIED: breaks the strict rule and is no demonstration.  `total_epsilon` is over all
+// rounds.
+absl::Status CheckTaskPolicy(const TaskConfig& config, double total_epsilon,
+                             const TaskPolicy& policy);
+
+// Degree, threshold and cohort sizes; dimension and modulus are left 0.
+// INVALID_ARGUMENT: no graph fits (common/secagg/parameters.h).
+absl::StatusOr<SecAggParameters> GraphOf(const TaskConfig& config);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_ROUNDS_TASK_CONFIG_H_
