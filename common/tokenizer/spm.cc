@@ -1,5 +1,6 @@
 #include "common/tokenizer/spm.h"
 
+#include <algorithm>
 #include <limits>
 #include <queue>
 #include <utility>
@@ -25,6 +26,13 @@ std::string Replace(std::string_view text, std::string_view from, std::string_vi
     out.append(to);
     start = found + from.size();
   }
+}
+
+// Where the first U+2581 stands that follows another character, or the end.
+size_t WordEnd(std::string_view text) {
+  size_t position = 0;
+  while (text.substr(position).starts_with(kSpace)) position += kSpace.size();
+  return std::min(text.find(kSpace, position), text.size());
 }
 
 constexpr uint32_t kNone = std::numeric_limits<uint32_t>::max();
@@ -55,6 +63,8 @@ absl::Status SpmTokenizer::LoadScores() {
     // A NaN would break the order of merges.
     if (score != score) return absl::InvalidArgumentError("tokenizer.ggml.scores holds NaN");
   }
+  words_apart_ = std::none_of(vocabulary().texts.begin(), vocabulary().texts.end(),
+                              [](std::string_view text) { return WordEnd(text) < text.size(); });
   ASSIGN_OR_RETURN(space_prefix_, file.GetBool("tokenizer.ggml.add_space_prefix", true));
   for (int b = 0; b < 256; ++b) {
     byte_tokens_[b] = vocabulary().Find(absl::StrFormat("<0x%02X>", b));
@@ -78,8 +88,11 @@ struct SpmTokenizer::Symbols {
     }
   };
 
-  Symbols(const SpmTokenizer& spm, std::string_view whole) : tokenizer(spm), text(whole) {
-    symbols.reserve(text.size());
+  explicit Symbols(const SpmTokenizer& spm) : tokenizer(spm) {}
+
+  void Reset(std::string_view whole) {
+    text = whole;
+    symbols.clear();
     for (size_t i = 0; i < text.size();) {
       const uint8_t size = CharAt(text, i).size;
       const auto index = static_cast<uint32_t>(symbols.size());
@@ -122,23 +135,29 @@ struct SpmTokenizer::Symbols {
 void SpmTokenizer::EncodePlain(std::string_view text, bool first, std::vector<TokenId>& out) const {
   std::string escaped(first && space_prefix_ ? kSpace : std::string_view());
   escaped += Replace(text, " ", kSpace);
-  // Offsets are 32 bit.  Texts that long are cut; a merge across the cut is lost.
+  // Offsets are 32 bit.  Words that long are cut; a merge across the cut is lost.
   constexpr size_t kMostBytes = size_t{1} << 30;
-  for (size_t start = 0; start < escaped.size(); start += kMostBytes) {
-    const std::string_view part = std::string_view(escaped).substr(start, kMostBytes);
-    Symbols symbols(*this, part);
+  Symbols symbols(*this);
+  for (std::string_view rest = escaped; !rest.empty();) {
+    const size_t size = std::min(words_apart_ ? WordEnd(rest) : rest.size(), kMostBytes);
+    symbols.Reset(rest.substr(0, size));
     symbols.Merge();
-    for (const Symbols::Symbol& symbol : symbols.symbols) {
-      if (symbol.size == 0) continue;
-      const std::string_view piece = part.substr(symbol.begin, symbol.size);
-      if (const std::optional<TokenId> id = vocabulary().Find(piece)) {
-        out.push_back(*id);
-        continue;
-      }
-      for (const char c : piece) {
-        const std::optional<TokenId>& byte = byte_tokens_[static_cast<uint8_t>(c)];
-        if (byte || vocabulary().unknown) out.push_back(byte ? *byte : *vocabulary().unknown);
-      }
+    EmitTokens(symbols, out);
+    rest.remove_prefix(size);
+  }
+}
+
+void SpmTokenizer::EmitTokens(const Symbols& symbols, std::vector<TokenId>& out) const {
+  for (const Symbols::Symbol& symbol : symbols.symbols) {
+    if (symbol.size == 0) continue;
+    const std::string_view piece = symbols.text.substr(symbol.begin, symbol.size);
+    if (const std::optional<TokenId> id = vocabulary().Find(piece)) {
+      out.push_back(*id);
+      continue;
+    }
+    for (const char c : piece) {
+      const std::optional<TokenId>& byte = byte_tokens_[static_cast<uint8_t>(c)];
+      if (byte || vocabulary().unknown) out.push_back(byte ? *byte : *vocabulary().unknown);
     }
   }
 }

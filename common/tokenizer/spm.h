@@ -35,9 +35,14 @@ class SpmTokenizer final : public VocabularyTokenizer {
   absl::Status LoadScores();
   void EncodePlain(std::string_view text, bool first, std::vector<TokenId>& out) const override;
 
+  void EmitTokens(const Symbols& symbols, std::vector<TokenId>& out) const;
+
   std::vector<double> scores_;
   std::array<std::optional<TokenId>, 256> byte_tokens_;
   bool space_prefix_ = true;
+  // No token holds a U+2581 after another character: words then merge on their own, which is much
+  // faster.
+  bool words_apart_ = false;
 };
 
 }  // namespace lorikeet

@@ -37,7 +37,7 @@ std::unique_ptr<Loaded> Load(std::string bytes) {
 }
 
 // <unk> <s> </s>, 256 byte tokens, then a few strings with falling scores.
-std::string SpmBytes(bool space_prefix = true) {
+std::string SpmBytes(bool space_prefix = true, bool across_words = false) {
   std::vector<std::string> tokens = {"<unk>", "<s>", "</s>"};
   std::vector<int32_t> types = {2, 3, 3};
   std::vector<float> scores(259, 0.0f);
@@ -52,6 +52,11 @@ std::string SpmBytes(bool space_prefix = true) {
     tokens.push_back(text);
     types.push_back(1);
     scores.push_back(--score);
+  }
+  if (across_words) {
+    tokens.push_back("b▁");
+    types.push_back(1);
+    scores.push_back(0.5f);
   }
   GgufWriter writer;
   writer.AddString("tokenizer.ggml.model", "llama");
@@ -225,6 +230,11 @@ TEST(SpmTest, WithoutSpacePrefix) {
   const auto loaded = Load(SpmBytes(false));
   EXPECT_THAT(loaded->tokenizer->Encode("ab"), ElementsAre(260));
   EXPECT_EQ(loaded->tokenizer->Decode(loaded->tokenizer->Encode(" ab")).value(), " ab");
+}
+
+TEST(SpmTest, MergesAcrossWordsWhereTheVocabularyHasSuchTokens) {
+  EXPECT_THAT(Load(SpmBytes())->tokenizer->Encode("ab a"), ElementsAre(261, 259));
+  EXPECT_THAT(Load(SpmBytes(true, true))->tokenizer->Encode("ab a"), ElementsAre(259, 266, 263));
 }
 
 TEST(TokenizerTest, RandomBytesRoundTrip) {
