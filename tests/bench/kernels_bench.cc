@@ -73,6 +73,15 @@ void BM_MatMul(benchmark::State& state, TensorType type, int64_t t, int64_t oc, 
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
 
+void BM_MatMulFast(benchmark::State& state, TensorType type, int64_t t, int64_t oc, int64_t c) {
+  const RandomWeights w(type, oc, c);
+  const Buffer x(t, c);
+  Buffer y(t, oc);
+  std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(t, c)));
+  for (auto _ : state) MatMulFast(x.matrix, w.view, y.matrix, scratch.data(), pool.get());
+  SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
+}
+
 void BM_MatMulBackwardInput(benchmark::State& state, TensorType type, int64_t t, int64_t oc,
                             int64_t c) {
   const RandomWeights w(type, oc, c);
@@ -201,6 +210,10 @@ void Register() {
     for (const int64_t t : {2, 8, 64, 512}) {
       RegisterBenchmark(("MatMul/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMul, type, t,
                         4864, c);
+    }
+    for (const int64_t t : {1, 2, 4, 6, 8}) {
+      RegisterBenchmark(("MatMulFast/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMulFast,
+                        type, t, 4864, c);
     }
     RegisterBenchmark(("MatMulBackwardInput/" + name + "/T512").c_str(), BM_MatMulBackwardInput,
                       type, 512, 4864, c);
