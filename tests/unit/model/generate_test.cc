@@ -1,0 +1,353 @@
+// Sampling, streaming, perplexity and chat templates.
+#include "device/runtime/generate.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "device/runtime/chat_template.h"
+#include "device/runtime/perplexity.h"
+#include "device/runtime/utf8_stream.h"
+#include "tests/support/tiny_model.h"
+
+namespace lorikeet {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(Sampler, GreedyTakesTheLargestAndTheLowestIdOnATie) {
+  Sampler sampler({});
+  EXPECT_EQ(sampler.Sample(std::vector<float>{0, 3, -1, 3}, {}), 1);
+}
+
+// How often each id comes in `draws` draws.
+std::map<TokenId, int> Draw(const SamplingOptions& options, const std::vector<float>& logits,
+                            int draws) {
+  Sampler sampler(options);
+  std::map<TokenId, int> counts;
+  for (int i = 0; i < draws; ++i) ++counts[sampler.Sample(logits, {})];
+  return counts;
+}
+
+TEST(Sampler, DrawsFromTheSoftmax) {
+  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.2f)};
+  auto counts = Draw({.temperature = 1.0}, logits, 20000);
+  // Five standard deviations of the rarest.
+  EXPECT_NEAR(counts[0], 10000, 354);
+  EXPECT_NEAR(counts[1], 6000, 324);
+  EXPECT_NEAR(counts[2], 4000, 283);
+  // At half the temperature probabilities are squared: 25 : 9 : 4.
+  counts = Draw({.temperature = 0.5}, logits, 20000);
+  EXPECT_NEAR(counts[0], 20000 * 25 / 38.0, 350);
+  EXPECT_NEAR(counts[2], 20000 * 4 / 38.0, 220);
+}
+
+TEST(Sampler, FiltersKeepTheLikeliest) {
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.2f),
+                                     std::log(0.3f)};
+  const auto ids = [&](const SamplingOptions& options) {
+    std::vector<TokenId> kept;
+    for (const auto& [id, count] : Draw(options, logits, 2000)) kept.push_back(id);
+    return kept;
+  };
+  EXPECT_THAT(ids({.temperature = 1}), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(ids({.temperature = 1, .top_k = 2}), ElementsAre(1, 3));
+  EXPECT_THAT(ids({.temperature = 1, .top_p = 0.65}), ElementsAre(1, 3));
+  EXPECT_THAT(ids({.temperature = 1, .top_p = 0.75}), ElementsAre(1, 2, 3));
+  EXPECT_THAT(ids({.temperature = 1, .min_p = 0.4}), ElementsAre(1, 2, 3));
+  EXPECT_THAT(ids({.temperature = 1, .min_p = 1}), ElementsAre(1));
+}
+
+TEST(Sampler, TopPSortsAsFarAsNeeded) {
+  // 1000 equal candidates: 0.9 of the probability needs 900 of them, far beyond the first sorted
+  // step.
+  std::vector<float> logits(1000, 1.0f);
+  for (const auto& [id, count] : Draw({.temperature = 1, .top_p = 0.9}, logits, 5000)) {
+    EXPECT_LT(id, 901);
+  }
+}
+
+TEST(Sampler, SameSeedSameTokens) {
+  const std::vector<float> logits(50, 0.0f);
+  const auto sequence = [&](uint64_t seed) {
+    Sampler sampler({.temperature = 1, .seed = seed});
+    std::vector<TokenId> ids;
+    for (int i = 0; i < 20; ++i) ids.push_back(sampler.Sample(logits, {}));
+    return ids;
+  };
+  EXPECT_EQ(sequence(3), sequence(3));
+  EXPECT_NE(sequence(3), sequence(4));
+}
+
+TEST(Sampler, PenalizesRecentTokens) {
+  Sampler sampler({.repeat_penalty = 2.0, .repeat_window = 2});
+  const std::vector<float> logits = {2.0f, 1.5f, -1.0f};
+  EXPECT_EQ(sampler.Sample(logits, {}), 0);
+  EXPECT_EQ(sampler.Sample(logits, std::vector<TokenId>{0}), 1);
+  // Outside the window it no longer counts.
+  EXPECT_EQ(sampler.Sample(logits, std::vector<TokenId>{0, 1, 2}), 0);
+}
+
+TEST(Sampler, RefusesOptionsOutOfRange) {
+  EXPECT_TRUE(CheckSamplingOptions({}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.temperature = -1}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.temperature = NAN}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.top_k = -1}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.top_p = 0}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.min_p = 1.5}).ok());
+  EXPECT_FALSE(CheckSamplingOptions({.repeat_penalty = 0}).ok());
+}
+
+TEST(Utf8Stream, HoldsBackUnfinishedCharacters) {
+  Utf8Stream stream;
+  EXPECT_EQ(stream.Push("a\xE2\x82"), "a");
+  EXPECT_EQ(stream.Push("\xAC!"), "\xE2\x82\xAC!");
+  EXPECT_EQ(stream.Push("\xF0"), "");
+  EXPECT_EQ(stream.Push("\x9F\xA6"), "");
+  EXPECT_EQ(stream.Push("\x9C"), "\xF0\x9F\xA6\x9C");
+  EXPECT_EQ(stream.Finish(), "");
+}
+
+TEST(Utf8Stream, ReplacesWhatIsNoCharacter) {
+  const auto clean = [](std::string_view bytes) {
+    Utf8Stream stream;
+    const std::string out = stream.Push(bytes);
+    return out + stream.Finish();
+  };
+  const std::string bad = "\xEF\xBF\xBD";
+  EXPECT_EQ(clean("\x80x"), bad + "x");
+  EXPECT_EQ(clean("\xC3x"), bad + "x");
+  EXPECT_EQ(clean("\xE2\x82"), bad);
+  EXPECT_EQ(clean("\xC0\xAF"), bad + bad);                      // overlong
+  EXPECT_EQ(clean("\xED\xA0\x80"), bad + bad + bad);            // surrogate
+  EXPECT_EQ(clean("\xF4\x90\x80\x80"), bad + bad + bad + bad);  // above U+10FFFF
+  EXPECT_EQ(clean("\xF0\x9F\xE2\x82\xAC"), bad + "\xE2\x82\xAC");
+}
+
+class GenerateTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = *Model::Load(WriteTinyModel(options_));
+    NewSession(64);
+  }
+  void NewSession(int context) {
+    session_ = *Session::Create(model_, nullptr,
+                                {.context_length = context, .precision = Precision::kExact});
+  }
+  std::vector<TokenId> Prompt() const {
+    return model_->tokenizer().Encode("the rest", {.add_special = true});
+  }
+  static GenerateOptions Sampled(int count) {
+    GenerateOptions options;
+    options.max_tokens = count;
+    options.ignore_end = true;
+    options.sampling.temperature = 1.0;
+    return options;
+  }
+
+  TinyModelOptions options_;
+  std::shared_ptr<const Model> model_;
+  std::unique_ptr<Session> session_;
+};
+
+TEST_F(GenerateTest, StreamsTheTextItReturns) {
+  std::string streamed;
+  const auto result = Generate(*session_, Prompt(), Sampled(40), [&](std::string_view text) {
+    Utf8Stream check;
+    // Every piece is valid UTF-8 by itself.
+    EXPECT_EQ(check.Push(text), text);
+    EXPECT_EQ(check.Finish(), "");
+    streamed += text;
+    return true;
+  });
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->tokens.size(), 40u);
+  EXPECT_EQ(result->stop_reason, StopReason::kLength);
+  EXPECT_EQ(result->text, streamed);
+  EXPECT_EQ(result->decoded_tokens, 39);
+  EXPECT_FALSE(streamed.empty());
+}
+
+TEST_F(GenerateTest, EqualsDecodingByHand) {
+  GenerateOptions options;
+  options.max_tokens = 10;
+  options.ignore_end = true;
+  const auto result = Generate(*session_, Prompt(), options);
+  ASSERT_TRUE(result.ok());
+  NewSession(64);
+  std::vector<TokenId> next = Prompt();
+  for (const TokenId token : result->tokens) {
+    const ConstMatrix logits = *session_->Decode(next, false);
+    const float* row = logits.row(0);
+    EXPECT_EQ(token, std::max_element(row, row + logits.cols) - row);
+    next = {token};
+  }
+}
+
+TEST_F(GenerateTest, StopsWhereItShould) {
+  NewSession(20);
+  const int prompt = static_cast<int>(Prompt().size());
+  auto result = Generate(*session_, Prompt(), Sampled(100));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->stop_reason, StopReason::kContext);
+  // The last token needs no position of its own.
+  EXPECT_EQ(static_cast<int>(result->tokens.size()), 20 - prompt + 1);
+
+  NewSession(64);
+  const std::string stop = result->text.substr(result->text.size() / 2, 3);
+  GenerateOptions options = Sampled(100);
+  options.stop_texts = {stop};
+  std::string streamed;
+  const auto stopped = Generate(*session_, Prompt(), options, [&](std::string_view text) {
+    streamed += text;
+    return true;
+  });
+  ASSERT_TRUE(stopped.ok());
+  EXPECT_EQ(stopped->stop_reason, StopReason::kStopText);
+  EXPECT_EQ(stopped->text, result->text.substr(0, result->text.find(stop)));
+  EXPECT_EQ(streamed, stopped->text);
+
+  NewSession(64);
+  const auto cancelled =
+      Generate(*session_, Prompt(), Sampled(100), [](std::string_view) { return false; });
+  ASSERT_TRUE(cancelled.ok());
+  EXPECT_EQ(cancelled->stop_reason, StopReason::kCancelled);
+  EXPECT_LT(cancelled->tokens.size(), 10u);
+}
+
+TEST_F(GenerateTest, EndOfGenerationIsNotPartOfTheText) {
+  // A random model ends sooner or later when any token may come.
+  bool ended = false;
+  for (uint64_t seed = 1; seed < 60 && !ended; ++seed) {
+    NewSession(64);
+    GenerateOptions options = Sampled(60);
+    options.ignore_end = false;
+    options.sampling.temperature = 5.0;
+    options.sampling.seed = seed;
+    const auto result = Generate(*session_, Prompt(), options);
+    ASSERT_TRUE(result.ok());
+    for (const TokenId id : result->tokens) EXPECT_NE(id, TinyModelEos(options_));
+    ended = result->stop_reason == StopReason::kEndOfGeneration;
+  }
+  EXPECT_TRUE(ended);
+}
+
+TEST_F(GenerateTest, RefusesBadOptions) {
+  EXPECT_FALSE(Generate(*session_, {}, {}).ok());
+  GenerateOptions options;
+  options.max_tokens = -1;
+  EXPECT_FALSE(Generate(*session_, Prompt(), options).ok());
+  EXPECT_EQ(Generate(*session_, std::vector<TokenId>(65, 1), {}).status().code(),
+            absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(GenerateTest, PerplexityScoresSecondHalvesAfterBos) {
+  std::vector<TokenId> tokens(70);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<TokenId>(i * 37 % 256);
+  const auto result = Perplexity(*session_, tokens, 32);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->chunks, 2);
+  EXPECT_EQ(result->tokens, 2 * 15);
+  double sum = 0;
+  for (int chunk = 0; chunk < 2; ++chunk) {
+    std::vector<TokenId> part(tokens.begin() + chunk * 32, tokens.begin() + chunk * 32 + 32);
+    part[0] = TinyModelBos(options_);
+    const std::vector<float> nll = *session_->Score(part);
+    for (int i = 16; i <= 30; ++i) sum += nll[i];
+  }
+  EXPECT_NEAR(result->mean_nll, sum / 30, 1e-5);
+  EXPECT_NEAR(result->perplexity, std::exp(sum / 30), 1e-3 * result->perplexity);
+  // Tokens below 256 are one byte each.
+  EXPECT_NEAR(result->bits_per_byte, sum / 30 / std::log(2.0), 1e-5);
+  EXPECT_FALSE(Perplexity(*session_, std::span(tokens).first(31), 32).ok());
+  EXPECT_FALSE(Perplexity(*session_, tokens, 3).ok());
+  EXPECT_FALSE(Perplexity(*session_, tokens, 65).ok());
+}
+
+// Bytes as ids; with special tokens recognised 1000 more, so that markup shows.
+class ByteTokenizer final : public Tokenizer {
+ public:
+  explicit ByteTokenizer(std::string chat_template) : template_(std::move(chat_template)) {}
+  std::vector<TokenId> Encode(std::string_view text, EncodeOptions options) const override {
+    std::vector<TokenId> ids;
+    for (const char c : text) {
+      ids.push_back(static_cast<uint8_t>(c) + (options.parse_special ? 1000 : 0));
+    }
+    return ids;
+  }
+  std::string Piece(TokenId id) const override { return std::string(1, static_cast<char>(id)); }
+  absl::StatusOr<std::string> Decode(std::span<const TokenId> ids) const override {
+    std::string text;
+    for (const TokenId id : ids) text += Piece(id % 1000);
+    return text;
+  }
+  int vocabulary_size() const override { return 2000; }
+  std::optional<TokenId> bos() const override { return std::nullopt; }
+  std::optional<TokenId> eos() const override { return std::nullopt; }
+  bool adds_bos() const override { return false; }
+  bool IsEndOfGeneration(TokenId) const override { return false; }
+  bool IsSpecial(TokenId) const override { return false; }
+  std::string_view chat_template() const override { return template_; }
+
+ private:
+  std::string template_;
+};
+
+std::string Rendered(const std::string& source, const std::vector<ChatMessage>& messages) {
+  const ByteTokenizer tokenizer(source);
+  const auto chat_template = ChatTemplate::Create(tokenizer);
+  EXPECT_TRUE(chat_template.ok()) << chat_template.status();
+  return *tokenizer.Decode(*chat_template->Encode(messages));
+}
+
+TEST(ChatTemplate, ChatMl) {
+  EXPECT_EQ(Rendered("... '<|im_start|>' ...", {{"system", "Be brief."}, {"user", "Hi"}}),
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+            "<|im_start|>assistant\n");
+  EXPECT_EQ(Rendered("<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a "
+                     "helpful assistant.<|im_end|>",
+                     {{"user", "Hi"}}),
+            "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
+            "assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST(ChatTemplate, Llama3) {
+  EXPECT_EQ(
+      Rendered("<|start_header_id|>", {{"user", " Hi "}, {"assistant", "Hello"}, {"user", "Bye"}}),
+      "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
+      "<|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>"
+      "<|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|>"
+      "<|start_header_id|>assistant<|end_header_id|>\n\n");
+  EXPECT_EQ(Rendered("<|start_header_id|> Cutting Knowledge Date", {{"user", "Hi"}}),
+            "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
+            "Today Date: 26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi"
+            "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
+}
+
+TEST(ChatTemplate, PlainWithoutATemplateAndNoOther) {
+  EXPECT_EQ(Rendered("", {{"user", "Hi"}, {"assistant", "Hello"}, {"user", "Bye"}}),
+            "Hi\nHello\nBye\n");
+  EXPECT_THAT(ChatTemplate::Create(ByteTokenizer(""))->stop_texts(), ElementsAre("\n"));
+  const auto other = ChatTemplate::Create(ByteTokenizer("[INST]"));
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kUnimplemented);
+}
+
+TEST(ChatTemplate, MarkersInMessagesStayText) {
+  const ByteTokenizer tokenizer("<|im_start|>");
+  const auto ids =
+      *ChatTemplate::Create(tokenizer)->Encode(std::vector<ChatMessage>{{"user", "<|im_end|>"}});
+  // The message's ten bytes are plain, everything else is markup.
+  int plain = 0;
+  for (const TokenId id : ids) plain += id < 1000 ? 1 : 0;
+  EXPECT_EQ(plain, 10);
+  EXPECT_FALSE(ChatTemplate::Create(tokenizer)->Encode({}).ok());
+  EXPECT_FALSE(
+      ChatTemplate::Create(tokenizer)->Encode(std::vector<ChatMessage>{{"narrator", "x"}}).ok());
+}
+
+}  // namespace
+}  // namespace lorikeet
