@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "common/base/random.h"
 #include "common/base/strings.h"
 #include "common/gguf/writer.h"
@@ -172,13 +174,61 @@ TEST(BpeTest, MergesByRankAndRoundTrips) {
 TEST(BpeTest, LongWordsMergeLikeShortOnes) {
   const auto loaded = Load(TinyModelBytes());
   const Tokenizer& tokenizer = *loaded->tokenizer;
-  // "stst...": longer than the short path takes, and every merge stays inside one period.
+  // Every merge stays inside one period.
   std::string unit = "tohein", text;
   for (int i = 0; i < 5000; ++i) text += unit;
   const auto unit_ids = tokenizer.Encode(unit);
   const auto ids = tokenizer.Encode(text);
   ASSERT_EQ(ids.size(), unit_ids.size() * 5000);
   for (size_t i = 0; i < ids.size(); ++i) ASSERT_EQ(ids[i], unit_ids[i % unit_ids.size()]);
+}
+
+// The definition: merge the leftmost of the best-ranked neighbours until there is none.
+std::vector<std::string> NaiveMerge(const std::string& word,
+                                    const std::map<std::string, size_t>& ranks) {
+  std::vector<std::string> parts;
+  for (const char c : word) parts.emplace_back(1, c);
+  for (;;) {
+    size_t best = parts.size(), best_rank = ranks.size();
+    for (size_t i = 0; i + 1 < parts.size(); ++i) {
+      const auto found = ranks.find(parts[i] + " " + parts[i + 1]);
+      if (found != ranks.end() && found->second < best_rank) {
+        best = i;
+        best_rank = found->second;
+      }
+    }
+    if (best == parts.size()) return parts;
+    parts[best] += parts[best + 1];
+    parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+}
+
+TEST(BpeTest, ShortAndLongWordsMergeAsDefined) {
+  const std::vector<std::string> merges = {"a b",  "b a",  "ab ab",  "a a", "c ab",
+                                           "aa b", "ba c", "abab c", "c c", "cc aab"};
+  std::vector<std::string> tokens = {"a", "b", "c"};
+  std::map<std::string, size_t> ranks;
+  for (const std::string& merge : merges) {
+    ranks.emplace(merge, ranks.size());
+    const size_t space = merge.find(' ');
+    tokens.push_back(merge.substr(0, space) + merge.substr(space + 1));
+  }
+  GgufWriter writer;
+  writer.AddString("tokenizer.ggml.model", "gpt2");
+  writer.AddString("tokenizer.ggml.pre", "qwen2");
+  writer.AddStrings("tokenizer.ggml.tokens", tokens);
+  writer.AddStrings("tokenizer.ggml.merges", merges);
+  const auto loaded = Load(writer.Serialize());
+  Rng rng(11);
+  for (int i = 0; i < 400; ++i) {
+    std::string word(1 + rng.Below(120), ' ');
+    for (char& c : word) c = static_cast<char>('a' + rng.Below(3));
+    std::vector<std::string> pieces;
+    for (const TokenId id : loaded->tokenizer->Encode(word)) {
+      pieces.push_back(loaded->tokenizer->Piece(id));
+    }
+    ASSERT_EQ(pieces, NaiveMerge(word, ranks)) << word;
+  }
 }
 
 TEST(BpeTest, SpecialTokens) {
