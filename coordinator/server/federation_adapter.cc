@@ -1,0 +1,139 @@
+#include "coordinator/server/federation_adapter.h"
+
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "common/wire/proto_convert.h"
+
+namespace lorikeet {
+namespace {
+
+// The codes are the same numbers in both (google.rpc.Code).
+grpc::Status ToGrpc(const absl::Status& status) {
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+}
+
+// The common name of the certificate that TLS verified.
+absl::StatusOr<DeviceId> DeviceOf(const grpc::ServerContext& context) {
+  const auto names = context.auth_context()->FindPropertyValues("x509_common_name");
+  if (!context.auth_context()->IsPeerAuthenticated() || names.size() != 1 || names[0].empty()) {
+    return absl::UnauthenticatedError("expected a client certificate with one common name");
+  }
+  return DeviceId(names[0].data(), names[0].size());
+}
+
+// call(device, request) -> StatusOr<result>; put(result, response).
+template <typename Request, typename Call, typename Put>
+grpc::Status Handle(const grpc::ServerContext& context, const Request& request, const Call& call,
+                    const Put& put) {
+  const auto device = DeviceOf(context);
+  if (!device.ok()) return ToGrpc(device.status());
+  auto checked = FromProto(request);
+  if (!checked.ok()) return ToGrpc(checked.status());
+  auto result = call(*device, *checked);
+  if (!result.ok()) return ToGrpc(result.status());
+  put(*std::move(result));
+  return grpc::Status::OK;
+}
+
+// The same for the steps whose answer is empty.
+template <typename Message, typename Call>
+grpc::Status HandleStep(const grpc::ServerContext& context, const Message& message,
+                        const Call& call) {
+  const auto device = DeviceOf(context);
+  if (!device.ok()) return ToGrpc(device.status());
+  const auto checked = FromProto(message);
+  if (!checked.ok()) return ToGrpc(checked.status());
+  return ToGrpc(call(*device, *checked));
+}
+
+}  // namespace
+
+grpc::Status FederationAdapter::Hello(grpc::ServerContext* context,
+                                      const proto::HelloRequest* request,
+                                      proto::HelloResponse* response) {
+  const auto device = DeviceOf(*context);
+  if (!device.ok()) return ToGrpc(device.status());
+  const auto result = service_->Hello(*device, request->protocol_version());
+  if (!result.ok()) return ToGrpc(result.status());
+  ToProto(*result, response);
+  return grpc::Status::OK;
+}
+
+grpc::Status FederationAdapter::GetRelease(grpc::ServerContext* context,
+                                           const proto::GetReleaseRequest* request,
+                                           proto::GetReleaseResponse* response) {
+  return Handle(
+      *context, *request,
+      [&](const DeviceId& d, const ReleaseQuery& q) { return service_->GetRelease(d, q); },
+      [&](const SignedManifest& m) { ToProto(m, response->mutable_manifest()); });
+}
+
+grpc::Status FederationAdapter::FetchChunk(grpc::ServerContext* context,
+                                           const proto::FetchChunkRequest* request,
+                                           proto::FetchChunkResponse* response) {
+  return Handle(
+      *context, *request,
+      [&](const DeviceId& d, const ChunkQuery& q) { return service_->FetchChunk(d, q); },
+      [&](ChunkResult chunk) { ToProto(std::move(chunk), response); });
+}
+
+grpc::Status FederationAdapter::GetRound(grpc::ServerContext* context,
+                                         const proto::GetRoundRequest* request,
+                                         proto::GetRoundResponse* response) {
+  return Handle(
+      *context, *request,
+      [&](const DeviceId& d, const RoundQuery& q) { return service_->GetRound(d, q); },
+      [&](const RoundOffer& offer) { ToProto(offer, response); });
+}
+
+grpc::Status FederationAdapter::AdvertiseKeys(grpc::ServerContext* context,
+                                              const proto::AdvertiseKeysRequest* request,
+                                              proto::AdvertiseKeysResponse* response) {
+  return Handle(
+      *context, request->keys(),
+      [&](const DeviceId& d, const KeyAdvertisement& m) { return service_->AdvertiseKeys(d, m); },
+      [&](uint32_t ticket) { response->set_ticket(ticket); });
+}
+
+grpc::Status FederationAdapter::ShareKeys(grpc::ServerContext* context,
+                                          const proto::ShareKeysRequest* request,
+                                          proto::StepResponse*) {
+  return HandleStep(
+      *context, request->message(),
+      [&](const DeviceId& d, const ShareKeysMessage& m) { return service_->ShareKeys(d, m); });
+}
+
+grpc::Status FederationAdapter::SubmitMaskedUpdate(grpc::ServerContext* context,
+                                                   const proto::SubmitMaskedUpdateRequest* request,
+                                                   proto::StepResponse*) {
+  return HandleStep(*context, request->update(), [&](const DeviceId& d, const MaskedUpdate& m) {
+    return service_->SubmitMaskedUpdate(d, m);
+  });
+}
+
+grpc::Status FederationAdapter::Acknowledge(grpc::ServerContext* context,
+                                            const proto::AcknowledgeRequest* request,
+                                            proto::StepResponse*) {
+  return HandleStep(
+      *context, request->acknowledgement(),
+      [&](const DeviceId& d, const Acknowledgement& m) { return service_->Acknowledge(d, m); });
+}
+
+grpc::Status FederationAdapter::Unmask(grpc::ServerContext* context,
+                                       const proto::UnmaskRequest* request, proto::StepResponse*) {
+  return HandleStep(*context, request->response(), [&](const DeviceId& d, const UnmaskResponse& m) {
+    return service_->Unmask(d, m);
+  });
+}
+
+grpc::Status FederationAdapter::Poll(grpc::ServerContext* context,
+                                     const proto::PollRequest* request,
+                                     proto::PollResponse* response) {
+  return Handle(
+      *context, *request,
+      [&](const DeviceId& d, const PollQuery& q) { return service_->Poll(d, q); },
+      [&](const PollResult& result) { ToProto(result, response); });
+}
+
+}  // namespace lorikeet

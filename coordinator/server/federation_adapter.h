@@ -1,0 +1,43 @@
+// gRPC calls -> FederationService.  One of the few files that see gRPC.
+#ifndef LORIKEET_COORDINATOR_SERVER_FEDERATION_ADAPTER_H_
+#define LORIKEET_COORDINATOR_SERVER_FEDERATION_ADAPTER_H_
+
+#include "common/wire/federation.h"
+#include "federation.grpc.pb.h"
+
+namespace lorikeet {
+
+class FederationAdapter final : public proto::Federation::Service {
+ public:
+  explicit FederationAdapter(FederationService* service) : service_(service) {}
+
+  grpc::Status Hello(grpc::ServerContext* context, const proto::HelloRequest* request,
+                     proto::HelloResponse* response) override;
+  grpc::Status GetRelease(grpc::ServerContext* context, const proto::GetReleaseRequest* request,
+                          proto::GetReleaseResponse* response) override;
+  grpc::Status FetchChunk(grpc::ServerContext* context, const proto::FetchChunkRequest* request,
+                          proto::FetchChunkResponse* response) override;
+  grpc::Status GetRound(grpc::ServerContext* context, const proto::GetRoundRequest* request,
+                        proto::GetRoundResponse* response) override;
+  grpc::Status AdvertiseKeys(grpc::ServerContext* context,
+                             const proto::AdvertiseKeysRequest* request,
+                             proto::AdvertiseKeysResponse* response) override;
+  grpc::Status ShareKeys(grpc::ServerContext* context, const proto::ShareKeysRequest* request,
+                         proto::StepResponse* response) override;
+  grpc::Status SubmitMaskedUpdate(grpc::ServerContext* context,
+                                  const proto::SubmitMaskedUpdateRequest* request,
+                                  proto::StepResponse* response) override;
+  grpc::Status Acknowledge(grpc::ServerContext* context, const proto::AcknowledgeRequest* request,
+                           proto::StepResponse* response) override;
+  grpc::Status Unmask(grpc::ServerContext* context, const proto::UnmaskRequest* request,
+                      proto::StepResponse* response) override;
+  grpc::Status Poll(grpc::ServerContext* context, const proto::PollRequest* request,
+                    proto::PollResponse* response) override;
+
+ private:
+  FederationService* service_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_SERVER_FEDERATION_ADAPTER_H_

@@ -1,0 +1,48 @@
+// The coordinator on the network: gRPC over mutual TLS, health service, deadline timer.
+//
+// Every client must show a certificate of the fleet's CA; its common name is the device id.  Unary
+// calls only; each is one call of FederationService.
+#ifndef LORIKEET_COORDINATOR_SERVER_SERVER_H_
+#define LORIKEET_COORDINATOR_SERVER_SERVER_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/wire/federation.h"
+
+namespace lorikeet {
+
+class FederationServer {
+ public:
+  struct Options {
+    std::string listen = "127.0.0.1:0";  // HOST:PORT; port 0: any free one
+    std::string ca_certificate;          // PEM texts
+    std::string server_certificate;
+    std::string server_key;
+    FederationService* service = nullptr;  // thread-safe
+    std::function<absl::Time()> tick;      // called by the timer thread; returns the next deadline
+    absl::Duration tick_interval = absl::Milliseconds(200);  // longest wait between ticks
+    int max_threads = 64;
+  };
+  // UNAVAILABLE: the port is taken (or the address is not ours).  INVALID_ARGUMENT: no certificate.
+  static absl::StatusOr<std::unique_ptr<FederationServer>> Start(const Options& options);
+  ~FederationServer();  // Stop
+  FederationServer(const FederationServer&) = delete;
+  FederationServer& operator=(const FederationServer&) = delete;
+
+  int port() const;
+  // Refuses new calls, lets running ones end for up to `grace`.  May be repeated.
+  void Stop(absl::Duration grace = absl::Seconds(5));
+
+ private:
+  struct State;
+  explicit FederationServer(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_SERVER_SERVER_H_
