@@ -10,8 +10,6 @@
 namespace lorikeet {
 namespace {
 
-constexpr double kLeastNoise = 1e-4;
-constexpr double kMostNoise = 1e8;
 constexpr int kBisections =
     200;  // more than the bits of a double: ends when the interval cannot be split
 
@@ -44,20 +42,21 @@ absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, d
 }
 
 absl::StatusOr<double> CalibrateNoise(
-    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of) {
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
+    const NoiseRange& range) {
   if (!(epsilon > 0)) {
     return absl::InvalidArgumentError(
         absl::StrFormat("epsilon: expected a positive number, got %g", epsilon));
   }
-  double low = kLeastNoise, high = kMostNoise;
+  double low = range.least, high = range.most;
   ASSIGN_OR_RETURN(const double least, epsilon_of(low));
   if (least <= epsilon) return low;
   ASSIGN_OR_RETURN(const double most, epsilon_of(high));
   if (!(most <= epsilon)) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("calibration: no noise up to %g reaches epsilon %g", kMostNoise, epsilon));
+        absl::StrFormat("calibration: no noise up to %g reaches epsilon %g", range.most, epsilon));
   }
-  for (int i = 0; i < kBisections && high / low > 1 + 1e-12; ++i) {
+  for (int i = 0; i < kBisections && high / low > 1 + range.relative_error; ++i) {
     const double middle = std::sqrt(low * high);
     ASSIGN_OR_RETURN(const double value, epsilon_of(middle));
     (value <= epsilon ? high : low) = middle;

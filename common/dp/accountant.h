@@ -20,11 +20,16 @@ double GaussianDelta(double noise_multiplier, int64_t steps, double epsilon);
 // Its inverse in epsilon, 0 when delta is generous.  INVALID_ARGUMENT: out of range.
 absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, double delta);
 
-// The smallest noise in [1e-4, 1e8], to 1e-12 relative, whose epsilon (a decreasing function of the
-// noise) is at most `epsilon`.  INVALID_ARGUMENT when even the largest is not enough, or epsilon is
-// not positive.
+struct NoiseRange {
+  double least = 1e-4;
+  double most = 1e8;
+  double relative_error = 1e-12;
+};
+// The smallest noise in the range whose epsilon (a decreasing function of the noise) is at most
+// `epsilon`. INVALID_ARGUMENT when even the largest is not enough, or epsilon is not positive.
 absl::StatusOr<double> CalibrateNoise(
-    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of);
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
+    const NoiseRange& range = {});
 
 // The mechanism of `rounds` rounds in which `honest_survivors` devices at least added their share
 // of noise.

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "common/dp/ledger.h"
+#include "common/dp/loss_distribution.h"
 #include "gtest/gtest.h"
 
 namespace lorikeet {
@@ -101,6 +102,29 @@ TEST(LaplaceTest, LiesUnderBothKnownBounds) {
     EXPECT_LE(curve.values[i], std::min(.5, curve.orders[i] * .125) + 1e-12);
   }
   EXPECT_NEAR(curve.values.back(), .5, 1e-2);
+}
+
+TEST(LossDistributionTest, AgreesWithExactAndPublishedValues) {
+  EXPECT_NEAR(SampledGaussianEpsilon(1, .01, 1000, 1e-5).value(), 1.828243646,
+              1e-5);  // dp-accounting
+  EXPECT_NEAR(SampledGaussianEpsilon(1, 1, 1, 1e-5).value(), 4.377178096, 1e-6);
+  EXPECT_NEAR(SampledGaussianEpsilon(4, 1, 1, 1e-5).value(), 0.926341504, 1e-6);
+  EXPECT_NEAR(SampledGaussianEpsilon(5, 1, 30, 1e-6).value(), 5.422511402, 1e-5);
+  EXPECT_NEAR(SampledGaussianEpsilon(std::sqrt(3.0), 1, 3, 0.126936).value(), 1, 1e-5);
+  EXPECT_NEAR(SampledGaussianEpsilon(1 / std::sqrt(0.3), 1, 1, 1e-10).value(), 3.415701907, 1e-4);
+}
+
+TEST(LossDistributionTest, LiesUnderRenyiAndGrowsWithSteps) {
+  double last = 0;
+  for (int64_t steps : {1, 10, 100, 1000}) {
+    const double epsilon = SampledGaussianEpsilon(1.5, .04, steps, 1e-5).value();
+    EXPECT_LE(epsilon, RdpEpsilon(1.5, .04, steps, 1e-5));
+    EXPECT_GE(epsilon, last);
+    last = epsilon;
+  }
+  EXPECT_FALSE(SampledGaussianEpsilon(0, .1, 1, 1e-5).ok());
+  EXPECT_FALSE(SampledGaussianEpsilon(1, 0, 1, 1e-5).ok());
+  EXPECT_FALSE(SampledGaussianEpsilon(1, .1, 1, 1).ok());
 }
 
 TEST(RdpTest, RefusesValuesOutOfRange) {
