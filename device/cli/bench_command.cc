@@ -136,6 +136,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   Rates prefill, decode;
   ProgressLine progress(output.progress(), "bench");
+  int64_t peak_rss = 0, anonymous_rss = 0;
   {
     ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
                      engine.MakeSession(arguments.prompt + arguments.generate));
@@ -144,10 +145,10 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
       RETURN_IF_ERROR(MeasureInference(*session, arguments, i == 0, prefill, decode));
       progress.Update(i, arguments.repeat, "inference");
     }
+    // While the session lives, and before training, whose activations are another matter.
+    peak_rss = MemoryStatus("VmHWM:");
+    anonymous_rss = MemoryStatus("RssAnon:");
   }
-  // Before training, whose activations are another matter.
-  const int64_t peak_rss = MemoryStatus("VmHWM:");
-  const int64_t anonymous_rss = MemoryStatus("RssAnon:");
   ASSIGN_OR_RETURN(const Rates train, MeasureTraining(engine, arguments, progress));
   if (prefill.values.empty()) return absl::CancelledError("stopped before anything was measured");
 
