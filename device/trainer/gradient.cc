@@ -30,6 +30,18 @@ struct ActiveAdapters {
   int lowest_trained_layer = 0;                   // layer_count: nothing is trained
 };
 
+// Of a row in LayerActivations, without the hidden states of adapters.
+int64_t ActivationFloats(const ModelConfig& config) {
+  const int64_t attention = int64_t{config.head_count} * config.head_size * 2 +
+                            int64_t{config.kv_head_count} * config.head_size * 2 +
+                            config.head_count;
+  return int64_t{config.embedding_length} * 3 + attention + int64_t{config.feed_forward_length} * 3;
+}
+
+int64_t LogitRows(const ModelConfig& config) {
+  return std::max(kMinLogitRows, kLogitFloats / config.vocabulary_size);
+}
+
 bool IsFinite(ConstMatrix x) {
   for (int64_t t = 0; t < x.rows; ++t) {
     const float* row = x.row(t);
@@ -60,7 +72,7 @@ class Engine final : public GradientEngine {
   void BackwardLayers(const ActiveAdapters& adapters, Matrix d_x);
   std::string FirstNonFinite(const BatchLayout& layout) const;
 
-  int64_t KeptLayers(int64_t rows) const;
+  int64_t KeptLayers(const ActiveAdapters& adapters, int64_t rows) const;
   LayerActivations& ActivationsOf(int layer);
   // Input of a layer; of layer_count: what the last one puts out.
   ConstMatrix LayerInput(int layer) const { return layer_inputs_[layer]; }
@@ -144,15 +156,19 @@ void Engine::Embed(const BatchLayout& layout, Matrix x) {
 }
 
 // How many of the last layers may keep their activations within the budget.
-int64_t Engine::KeptLayers(int64_t rows) const {
-  const ModelConfig& config = model_->config();
-  const int64_t attention = int64_t{config.head_count} * config.head_size * 2 +
-                            int64_t{config.kv_head_count} * config.head_size * 2 +
-                            config.head_count;
-  const int64_t floats_a_row =
-      int64_t{config.embedding_length} * 3 + attention + int64_t{config.feed_forward_length} * 3;
-  const int64_t layer_bytes = floats_a_row * rows * static_cast<int64_t>(sizeof(float));
-  return std::clamp<int64_t>(options_.kept_activation_bytes / layer_bytes, 0, config.layer_count);
+int64_t Engine::KeptLayers(const ActiveAdapters& adapters, int64_t rows) const {
+  int64_t largest_hidden = 0;
+  for (const LayerAdapters& layer : adapters.layers) {
+    int64_t hidden = 0;
+    for (const auto& active : layer) {
+      for (const ActiveMatrix& matrix : active) hidden += matrix.a.rows;
+    }
+    largest_hidden = std::max(largest_hidden, hidden);
+  }
+  const int64_t layer_bytes = (ActivationFloats(model_->config()) + largest_hidden) * rows *
+                              static_cast<int64_t>(sizeof(float));
+  return std::clamp<int64_t>(options_.kept_activation_bytes / layer_bytes, 0,
+                             model_->config().layer_count);
 }
 
 LayerActivations& Engine::ActivationsOf(int layer) {
@@ -164,7 +180,7 @@ void Engine::ForwardLayers(const BatchLayout& layout, const ActiveAdapters& adap
   const int64_t width = model_->config().embedding_length;
   inputs_.resize(layer_count + 1);
   layer_inputs_.assign(layer_count + 1, {});
-  first_kept_ = layer_count - (keep ? static_cast<int>(KeptLayers(layout.rows())) : 0);
+  first_kept_ = layer_count - (keep ? static_cast<int>(KeptLayers(adapters, layout.rows())) : 0);
   first_kept_ = std::max(first_kept_, std::min(adapters.lowest_trained_layer, layer_count));
   if (kept_.size() < static_cast<size_t>(layer_count - first_kept_)) {
     kept_.resize(layer_count - first_kept_);
@@ -203,7 +219,7 @@ double Engine::Loss(const BatchLayout& layout, Matrix d_x) {
   for (int64_t i = 0; i < count; ++i) {
     weights[i] = static_cast<float>(layout.weights[i] / layout.weight_sum);
   }
-  const int64_t chunk = std::max(kMinLogitRows, kLogitFloats / config.vocabulary_size);
+  const int64_t chunk = LogitRows(config);
   for (int64_t begin = 0; begin < count; begin += chunk) {
     const int64_t end = std::min(count, begin + chunk);
     const Matrix logits = logits_.Shape(end - begin, config.vocabulary_size);
@@ -308,6 +324,30 @@ absl::StatusOr<std::unique_ptr<GradientEngine>> GradientEngine::Create(
     return absl::InvalidArgumentError("gradient engine: expected a model and a thread pool");
   }
   return std::make_unique<Engine>(std::move(model), pool, options);
+}
+
+int64_t EstimateWorkingSet(const Model& model, const Adapter& trained, int64_t rows) {
+  const ModelConfig& config = model.config();
+  const int64_t width = config.embedding_length;
+  const int64_t q_width = int64_t{config.head_count} * config.head_size;
+  const int64_t kv_width = int64_t{config.kv_head_count} * config.head_size;
+  int64_t rank_sum = 0, largest_rank = 0;
+  for (const AdapterMatrix& matrix : trained.matrices) {
+    // Hidden states are held for one layer at a time.
+    if (matrix.target.layer_index == trained.matrices.front().target.layer_index) {
+      rank_sum += matrix.rank;
+    }
+    largest_rank = std::max<int64_t>(largest_rank, matrix.rank);
+  }
+  const int64_t checkpoints = width * (config.layer_count + 1);
+  const int64_t scratch = config.rope_dimensions + width + config.feed_forward_length +
+                          2 * q_width + 2 * kv_width + config.head_count + 2 * largest_rank;
+  const int64_t loss = 5 * width;
+  const int64_t a_row = checkpoints + ActivationFloats(config) + rank_sum + scratch + loss;
+  const int64_t logits = std::min(rows, LogitRows(config)) * config.vocabulary_size;
+  // Parameters, gradients, two moments, the last good and the best state.
+  const int64_t optimizer = 6 * trained.ParameterCount();
+  return (a_row * rows + logits + optimizer) * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace lorikeet

@@ -71,6 +71,10 @@ class GradientEngine {
   virtual int64_t working_set_bytes() const = 0;
 };
 
+// Upper bound of working_set_bytes with no activations kept, for batches of up to `rows` positions,
+// plus what the optimizer holds for `trained`.
+int64_t EstimateWorkingSet(const Model& model, const Adapter& trained, int64_t rows);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_DEVICE_TRAINER_GRADIENT_H_

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,7 +17,7 @@
 namespace lorikeet {
 namespace {
 
-// Tokens that go through an evaluation at once; bounds its memory.
+// Tokens that go through an evaluation at once, at most; bounds its memory.
 constexpr int64_t kEvalTokens = 2048;
 
 absl::Status CheckOptions(const TrainOptions& options) {
@@ -54,13 +54,14 @@ absl::Status CheckOptions(const TrainOptions& options) {
 
 absl::StatusOr<GradientResult> Evaluate(GradientEngine& engine, const Adapter& adapter,
                                         std::span<const AdapterRef> frozen,
-                                        std::span<const Sequence> sequences) {
+                                        std::span<const Sequence> sequences,
+                                        int64_t tokens_at_once = kEvalTokens) {
   GradientResult total;
   for (size_t begin = 0; begin < sequences.size();) {
     size_t end = begin;
     for (int64_t tokens = 0; end < sequences.size(); ++end) {
       tokens += static_cast<int64_t>(sequences[end].tokens.size());
-      if (end > begin && tokens > kEvalTokens) break;
+      if (end > begin && tokens > tokens_at_once) break;
     }
     ASSIGN_OR_RETURN(
         const GradientResult part,
@@ -70,6 +71,17 @@ absl::StatusOr<GradientResult> Evaluate(GradientEngine& engine, const Adapter& a
     begin = end;
   }
   return total;
+}
+
+// Positions of the longest batch that can come.
+int64_t LargestBatch(std::span<const Sequence> train, int batch_size) {
+  std::vector<int64_t> rows;
+  for (const Sequence& sequence : train) {
+    rows.push_back(static_cast<int64_t>(sequence.tokens.size()) - 1);
+  }
+  std::sort(rows.rbegin(), rows.rend());
+  rows.resize(std::min(rows.size(), static_cast<size_t>(batch_size)));
+  return std::accumulate(rows.begin(), rows.end(), int64_t{0});
 }
 
 struct RunInputs {
@@ -103,6 +115,9 @@ class TrainingRun {
     total_steps_ = in_.options.max_steps > 0
                        ? in_.options.max_steps
                        : std::max(1, static_cast<int>(std::ceil(in_.options.epochs * batches)));
+    // No more at once than training takes, so that the memory limit holds.
+    eval_tokens_ =
+        std::min(kEvalTokens, LargestBatch(inputs.train, inputs.options.batch_size));
     eval_every_ = in_.options.eval_every > 0 ? in_.options.eval_every
                                              : static_cast<int>(sampler_.batches_per_epoch());
   }
@@ -138,6 +153,7 @@ class TrainingRun {
   absl::Time started_;
   int total_steps_ = 0;
   int eval_every_ = 0;
+  int64_t eval_tokens_ = 0;
   TrainState state_;  // its parameters, moments and sampler are filled only to be written
   std::vector<MatrixGradient> gradients_;
   std::vector<float> last_good_;  // parameters whose loss was finite; empty: none
@@ -207,7 +223,8 @@ absl::Status TrainingRun::Step() {
 }
 
 absl::Status TrainingRun::EvaluateNow() {
-  const absl::StatusOr<GradientResult> loss = Evaluate(*engine_, adapter_, in_.frozen, in_.eval);
+  const absl::StatusOr<GradientResult> loss =
+      Evaluate(*engine_, adapter_, in_.frozen, in_.eval, eval_tokens_);
   if (loss.status().code() == absl::StatusCode::kInternal) return Fail(Message(loss.status()));
   RETURN_IF_ERROR(loss.status());
   const bool first = state_.eval_loss.empty();
@@ -304,6 +321,25 @@ absl::StatusOr<TrainResult> TrainingRun::Run() {
   }
 }
 
+// What the gradient engine may keep of activations within the memory limit.
+absl::StatusOr<GradientEngineOptions> EngineOptions(const Model& model, const Adapter& start,
+                                                    std::span<const Sequence> train,
+                                                    const TrainOptions& options) {
+  GradientEngineOptions engine_options;
+  if (options.max_memory_bytes <= 0) return engine_options;
+  const int64_t largest = LargestBatch(train, options.batch_size);
+  const int64_t needed = EstimateWorkingSet(model, start, largest);
+  if (needed > options.max_memory_bytes) {
+    return absl::ResourceExhaustedError(absl::StrFormat(
+        "training: a batch of %d tokens needs %d bytes, the limit is %d; smaller batches or a "
+        "shorter context need less",
+        largest, needed, options.max_memory_bytes));
+  }
+  engine_options.kept_activation_bytes =
+      std::min(engine_options.kept_activation_bytes, options.max_memory_bytes - needed);
+  return engine_options;
+}
+
 // Sequences in which at least one token counts.
 absl::Status CheckSequences(std::span<const Sequence> sequences, const char* name) {
   for (size_t i = 0; i < sequences.size(); ++i) {
@@ -350,7 +386,9 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
   }
   RETURN_IF_ERROR(CheckSequences(train, "training"));
   RETURN_IF_ERROR(CheckSequences(eval, "evaluation"));
-  ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(model, pool));
+  ASSIGN_OR_RETURN(const GradientEngineOptions engine_options,
+                   EngineOptions(*model, start, train, options));
+  ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(model, pool, engine_options));
   TrainIdentity identity;
   if (!options.checkpoint_dir.empty()) {
     identity = IdentifyRun(model->fingerprint(), options, start, frozen, train, eval);

@@ -42,8 +42,10 @@ struct TrainOptions {
   uint64_t seed = 1;
   absl::Duration max_duration =
       absl::InfiniteDuration();  // of this call; time before a resume does not count
-  std::string checkpoint_dir;    // empty: none
-  int checkpoint_every = 10;     // steps
+  int64_t max_memory_bytes =
+      0;  // of training's buffers (the mapped model is not counted); 0 = no limit
+  std::string checkpoint_dir;  // empty: none
+  int checkpoint_every = 10;   // steps
   bool resume = false;  // from checkpoint_dir, if there is one; thread count must be the same
 };
 
