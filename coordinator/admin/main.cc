@@ -1,0 +1,16 @@
+// lorikeet-coordinator: runs a fleet's coordinator and administers it.
+#include "coordinator/admin/commands.h"
+
+int main(int argc, char** argv) {
+  lorikeet::Program program("lorikeet-coordinator",
+                            "Improves a fleet's personas without seeing a text or an adapter.");
+  lorikeet::AddInitCommand(program);
+  lorikeet::AddServeCommand(program);
+  lorikeet::AddPublishCommand(program);
+  lorikeet::AddTaskCommands(program);
+  lorikeet::AddRoundCommands(program);
+  lorikeet::AddDeviceCommands(program);
+  lorikeet::AddLedgerCommand(program);
+  lorikeet::AddVerifyReleaseCommand(program);
+  return program.Main(argc, argv);
+}

@@ -1,0 +1,140 @@
+// init, serve.
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/log.h"
+#include "common/base/random.h"
+#include "common/base/status_macros.h"
+#include "coordinator/admin/commands.h"
+#include "coordinator/admin/workspace.h"
+#include "coordinator/rounds/coordinator.h"
+#include "coordinator/server/server.h"
+
+namespace lorikeet {
+namespace {
+
+struct InitOptions {
+  std::string directory;
+  std::string listen = kDefaultListen;
+  std::vector<std::string> hosts = {"127.0.0.1", "localhost"};
+};
+
+absl::Status RunInit(const InitOptions& options, Output& out) {
+  RETURN_IF_ERROR(InitWorkspace(options.directory, options.listen, options.hosts));
+  const std::string config = absl::StrCat(options.directory, "/", kConfigFileName);
+  ASSIGN_OR_RETURN(const Settings settings, ReadSettings(config));
+  ASSIGN_OR_RETURN(const Ed25519PublicKey key, ReadReleaseKey(settings.release_key_path));
+  out.Line(absl::StrCat("coordinator made in ", options.directory));
+  out.Line(absl::StrCat("release key ", ToHex(key)));
+  out.Line(absl::StrCat("next: lorikeet-coordinator serve --config ", config));
+  out.SetJson({{"directory", options.directory},
+               {"config", config},
+               {"listen", options.listen},
+               {"hosts", options.hosts},
+               {"release_key", ToHex(key)}});
+  return absl::OkStatus();
+}
+
+struct ServeOptions {
+  std::string config;
+  std::string listen;     // overrides the config file
+  std::string port_file;  // the port, once listening
+  double poll_seconds = 0.25;
+  double round_seconds = 1;
+};
+
+absl::StatusOr<FederationServer::Options> ServerOptions(const ServeOptions& options,
+                                                        const Settings& settings,
+                                                        Coordinator* coordinator) {
+  FederationServer::Options server;
+  server.listen = options.listen.empty() ? settings.listen : options.listen;
+  ASSIGN_OR_RETURN(server.ca_certificate, ReadFile(settings.ca_certificate_path, 1 << 20));
+  ASSIGN_OR_RETURN(server.server_certificate, ReadFile(settings.server_certificate_path, 1 << 20));
+  ASSIGN_OR_RETURN(server.server_key, ReadFile(settings.server_key_path, 1 << 20));
+  server.service = coordinator;
+  server.tick = [coordinator] { return coordinator->Tick(); };
+  return server;
+}
+
+absl::Status RunServe(const ServeOptions& options, Output& out) {
+  ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(options.config));
+  ASSIGN_OR_RETURN(const SigningKey key, workspace->ReadSigningKey());
+  SystemRandom random;
+  Coordinator::Options core;
+  core.store = workspace->store.get();
+  core.blobs = workspace->blobs.get();
+  core.clock = &workspace->clock;
+  core.random = &random;
+  core.key = &key;
+  core.poll_interval = absl::Seconds(options.poll_seconds);
+  core.round_interval = absl::Seconds(options.round_seconds);
+  core.release_validity = workspace->settings.release_validity;
+  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Create(core));
+  ASSIGN_OR_RETURN(const auto server_options,
+                   ServerOptions(options, workspace->settings, coordinator.get()));
+  ASSIGN_OR_RETURN(const auto server, FederationServer::Start(server_options));
+
+  const std::string host = server_options.listen.substr(0, server_options.listen.rfind(':'));
+  const std::string endpoint = absl::StrCat(host, ":", server->port());
+  {
+    // Another connection: the coordinator's own is used by the server's threads.
+    ASSIGN_OR_RETURN(const auto store, SqliteStore::Open(workspace->settings.store_path, false));
+    RETURN_IF_ERROR(store->SetMeta(kEndpointKey, endpoint));
+  }
+  if (!options.port_file.empty()) {
+    RETURN_IF_ERROR(WriteFileAtomic(options.port_file, absl::StrCat(server->port(), "\n")));
+  }
+  out.Text(absl::StrCat("listening on ", endpoint, "\n"));
+  while (!StopRequested()) absl::SleepFor(absl::Milliseconds(50));
+  out.Line("stopping: running calls end first");
+  server->Stop();
+  out.SetJson({{"endpoint", endpoint}, {"stopped", true}});
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddConfigOption(CLI::App* command, std::string* path) {
+  const char* from_environment = std::getenv("LORIKEET_COORDINATOR_CONFIG");
+  *path = from_environment != nullptr ? from_environment : kConfigFileName;
+  command->add_option("--config", *path, "The coordinator's config file")->capture_default_str();
+}
+
+std::string FormatInstant(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", time, absl::UTCTimeZone());
+}
+
+void AddInitCommand(Program& program) {
+  auto options = std::make_shared<InitOptions>();
+  CLI::App* command =
+      program.Add("init", "Make a coordinator's directory: keys, certificates, config, store",
+                  [options](Output& out) { return RunInit(*options, out); });
+  command->add_option("dir", options->directory, "Directory to make")->required();
+  command->add_option("--listen", options->listen, "HOST:PORT for devices (port 0: any free one)")
+      ->capture_default_str();
+  command
+      ->add_option("--host", options->hosts,
+                   "Names and addresses that devices reach the server by (repeatable)")
+      ->capture_default_str();
+}
+
+void AddServeCommand(Program& program) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = program.Add("serve", "Run the coordinator until Ctrl-C",
+                                  [options](Output& out) { return RunServe(*options, out); });
+  AddConfigOption(command, &options->config);
+  command->add_option("--listen", options->listen, "HOST:PORT instead of the config file's");
+  command->add_option("--port-file", options->port_file, "Write the port here once listening");
+  command->add_option("--poll-seconds", options->poll_seconds, "How often devices in a round ask")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+  command
+      ->add_option("--round-seconds", options->round_seconds, "How often devices ask for a round")
+      ->check(CLI::Range(0.001, 86400.0))
+      ->capture_default_str();
+}
+
+}  // namespace lorikeet

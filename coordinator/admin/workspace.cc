@@ -1,0 +1,188 @@
+#include "coordinator/admin/workspace.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/hash.h"
+#include "common/base/random.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr absl::Duration kAuthorityValidity = absl::Hours(24 * 3650);
+constexpr absl::Duration kServerValidity = absl::Hours(24 * 825);
+
+struct PathKey {
+  const char* key;
+  const char* default_name;
+  std::string Settings::* field;
+};
+constexpr PathKey kPaths[] = {
+    {"store", "store.sqlite", &Settings::store_path},
+    {"releases", "releases", &Settings::releases_path},
+    {"ca_certificate", "ca.crt", &Settings::ca_certificate_path},
+    {"ca_key", "ca.key", &Settings::ca_key_path},
+    {"server_certificate", "server.crt", &Settings::server_certificate_path},
+    {"server_key", "server.key", &Settings::server_key_path},
+    {"signing_key", "signing.key", &Settings::signing_key_path},
+    {"release_key", "coordinator.pub", &Settings::release_key_path},
+};
+
+absl::Status Unexpected(const std::string& path, std::string_view key, std::string_view expected) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": ", ToAbsl(key), ": expected ", ToAbsl(expected)));
+}
+
+absl::Status ReadPaths(const std::string& path, const toml::table& table, Settings* settings) {
+  const std::filesystem::path base = std::filesystem::path(path).parent_path();
+  for (const auto& [key, value] : table) {
+    const auto known = std::find_if(std::begin(kPaths), std::end(kPaths),
+                                    [&](const PathKey& p) { return key.str() == p.key; });
+    if (known == std::end(kPaths)) return Unexpected(path, key.str(), "no such path");
+    const auto text = value.value<std::string>();
+    if (!text) return Unexpected(path, key.str(), "text");
+    settings->*(known->field) = (base / *text).string();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadPolicy(const std::string& path, const toml::table& table, TaskPolicy* policy) {
+  for (const auto& [key, value] : table) {
+    if (key.str() == "cohort_floor") {
+      const auto number = value.value<int64_t>();
+      if (!number || *number < 2 || *number > 65536)
+        return Unexpected(path, key.str(), "2 to 65536");
+      policy->cohort_floor = static_cast<int>(*number);
+    } else if (key.str() == "epsilon_ceiling") {
+      const auto number = value.value<double>();
+      if (!number || !(*number > 0)) return Unexpected(path, key.str(), "a number above 0");
+      policy->epsilon_ceiling = *number;
+    } else {
+      return Unexpected(path, key.str(), "no such key in [policy]");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadTable(const std::string& path, const toml::table& table, Settings* settings) {
+  for (const auto& [key, value] : table) {
+    if (key.str() == "listen" && value.is_string()) {
+      settings->listen = *value.value<std::string>();
+    } else if (key.str() == "release_validity_days") {
+      const auto days = value.value<double>();
+      if (!days || !(*days > 0 && *days < 36500))
+        return Unexpected(path, key.str(), "days above 0");
+      settings->release_validity = absl::Hours(24 * *days);
+    } else if (key.str() == "paths" && value.is_table()) {
+      RETURN_IF_ERROR(ReadPaths(path, *value.as_table(), settings));
+    } else if (key.str() == "policy" && value.is_table()) {
+      RETURN_IF_ERROR(ReadPolicy(path, *value.as_table(), &settings->policy));
+    } else {
+      return Unexpected(path, key.str(), "listen, release_validity_days, [paths] or [policy]");
+    }
+  }
+  return absl::OkStatus();
+}
+
+std::string ConfigText(const std::string& listen) {
+  toml::table paths;
+  for (const PathKey& path : kPaths) paths.insert(path.key, path.default_name);
+  const toml::table table{
+      {"listen", listen},
+      {"release_validity_days", 90},
+      {"paths", paths},
+      {"policy", toml::table{{"cohort_floor", 30}, {"epsilon_ceiling", 8.0}}},
+  };
+  std::ostringstream text;
+  text << "# A Lorikeet coordinator.  Paths are relative to this file.\n" << table << "\n";
+  return text.str();
+}
+
+absl::Status WriteKeys(const std::string& directory, const std::vector<std::string>& hosts) {
+  const absl::Time now = absl::Now();
+  ASSIGN_OR_RETURN(const CertifiedKey authority,
+                   MakeAuthority("Lorikeet fleet", now, kAuthorityValidity));
+  ASSIGN_OR_RETURN(const CertifiedKey server,
+                   IssueServerCertificate(authority, hosts, now, kServerValidity));
+  RETURN_IF_ERROR(WriteFileAtomic(directory + "/ca.crt", authority.certificate));
+  RETURN_IF_ERROR(WriteFileAtomic(directory + "/ca.key", authority.key, 0600));
+  RETURN_IF_ERROR(WriteFileAtomic(directory + "/server.crt", server.certificate));
+  RETURN_IF_ERROR(WriteFileAtomic(directory + "/server.key", server.key, 0600));
+  SystemRandom random;
+  const SigningKey key = SigningKey::Generate(&random);
+  RETURN_IF_ERROR(key.WriteFile(directory + "/signing.key"));
+  return WriteFileAtomic(directory + "/coordinator.pub", ToHex(key.public_key()) + "\n");
+}
+
+}  // namespace
+
+absl::StatusOr<Settings> ReadSettings(const std::string& config_path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, 1 << 20));
+  toml::table table;
+  try {
+    table = toml::parse(text);
+  } catch (const toml::parse_error& error) {
+    return absl::InvalidArgumentError(absl::StrCat(config_path, ": expected TOML, line ",
+                                                   error.source().begin.line, ": ",
+                                                   ToAbsl(error.description())));
+  }
+  Settings settings;
+  const std::filesystem::path base = std::filesystem::path(config_path).parent_path();
+  for (const PathKey& path : kPaths) settings.*(path.field) = (base / path.default_name).string();
+  RETURN_IF_ERROR(ReadTable(config_path, table, &settings));
+  return settings;
+}
+
+absl::Status InitWorkspace(const std::string& directory, const std::string& listen,
+                           const std::vector<std::string>& hosts) {
+  const std::string config_path = absl::StrCat(directory, "/", kConfigFileName);
+  if (FileExists(config_path)) {
+    return absl::AlreadyExistsError(
+        absl::StrCat(directory, ": expected no coordinator here, found ", kConfigFileName));
+  }
+  RETURN_IF_ERROR(MakeDirs(directory));
+  RETURN_IF_ERROR(WriteKeys(directory, hosts));
+  RETURN_IF_ERROR(SqliteStore::Open(directory + "/store.sqlite", true).status());
+  RETURN_IF_ERROR(DirectoryBlobStore::Open(directory + "/releases").status());
+  // Last: a directory with a config file is complete.
+  return WriteFileAtomic(config_path, ConfigText(listen));
+}
+
+absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Open(const std::string& config_path) {
+  auto workspace = std::make_unique<Workspace>();
+  ASSIGN_OR_RETURN(workspace->settings, ReadSettings(config_path));
+  ASSIGN_OR_RETURN(workspace->store, SqliteStore::Open(workspace->settings.store_path, false));
+  ASSIGN_OR_RETURN(workspace->blobs, DirectoryBlobStore::Open(workspace->settings.releases_path));
+  return workspace;
+}
+
+absl::StatusOr<SigningKey> Workspace::ReadSigningKey() const {
+  return SigningKey::ReadFile(settings.signing_key_path);
+}
+
+absl::StatusOr<CertifiedKey> Workspace::ReadAuthority() const {
+  CertifiedKey authority;
+  ASSIGN_OR_RETURN(authority.certificate, ReadFile(settings.ca_certificate_path, 1 << 20));
+  ASSIGN_OR_RETURN(authority.key, ReadFile(settings.ca_key_path, 1 << 20));
+  return authority;
+}
+
+absl::StatusOr<Ed25519PublicKey> ReadReleaseKey(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
+  const auto key = HashFromHex(ToStd(absl::StripAsciiWhitespace(text)));
+  if (!key.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": expected 64 hex digits of a release key"));
+  }
+  return *key;
+}
+
+}  // namespace lorikeet

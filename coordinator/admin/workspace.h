@@ -1,0 +1,69 @@
+// A coordinator's directory: config file, certificates, keys, store and releases.
+//
+// coordinator.toml (paths relative to it):
+//   listen = "127.0.0.1:8750"          devices connect here
+//   release_validity_days = 90
+//   [paths]  store, releases, ca_certificate, ca_key, server_certificate, server_key, signing_key,
+//            release_key
+//   [policy] cohort_floor = 30, epsilon_ceiling = 8.0     the strict rule
+#ifndef LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
+#define LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/clock.h"
+#include "common/crypto/sign.h"
+#include "coordinator/admin/certificate_authority.h"
+#include "coordinator/distribution/blob_store.h"
+#include "coordinator/rounds/task_config.h"
+#include "coordinator/storage/sqlite_store.h"
+
+namespace lorikeet {
+
+inline constexpr char kConfigFileName[] = "coordinator.toml";
+inline constexpr char kDefaultListen[] = "127.0.0.1:8750";
+
+struct Settings {
+  std::string listen = kDefaultListen;
+  absl::Duration release_validity = absl::Hours(24 * 90);
+  TaskPolicy policy;
+  std::string store_path;
+  std::string releases_path;
+  std::string ca_certificate_path;
+  std::string ca_key_path;
+  std::string server_certificate_path;
+  std::string server_key_path;
+  std::string signing_key_path;  // secret
+  std::string release_key_path;  // coordinator.pub: hex of the public key
+};
+
+// NOT_FOUND; INVALID_ARGUMENT: not TOML, an unknown key, a value of another type.
+absl::StatusOr<Settings> ReadSettings(const std::string& config_path);
+
+// Makes the directory with fresh keys, certificates for `hosts`, an empty store.
+// ALREADY_EXISTS: there is a coordinator in it.
+absl::Status InitWorkspace(const std::string& directory, const std::string& listen,
+                           const std::vector<std::string>& hosts);
+
+// Settings with the store and the blobs open.
+struct Workspace {
+  Settings settings;
+  SystemClock clock;
+  std::unique_ptr<SqliteStore> store;
+  std::unique_ptr<DirectoryBlobStore> blobs;
+
+  static absl::StatusOr<std::unique_ptr<Workspace>> Open(const std::string& config_path);
+  absl::StatusOr<SigningKey> ReadSigningKey() const;
+  absl::StatusOr<CertifiedKey> ReadAuthority() const;
+};
+
+// Hex of an Ed25519 key from a file like coordinator.pub.
+absl::StatusOr<Ed25519PublicKey> ReadReleaseKey(const std::string& path);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
