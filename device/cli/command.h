@@ -12,7 +12,9 @@ namespace lorikeet {
 void AddBenchCommand(Program& program);
 void AddChatCommand(Program& program);
 void AddDetokenizeCommand(Program& program);
+void AddFinetuneCommand(Program& program);
 void AddGenerateCommand(Program& program);
+void AddGradientsCommand(Program& program);
 void AddInspectCommand(Program& program);
 void AddLogitsCommand(Program& program);
 void AddPerplexityCommand(Program& program);

@@ -48,6 +48,7 @@ class Engine {
 
   const std::shared_ptr<const Model>& model() const { return model_; }
   ThreadPool* pool() const { return pool_.get(); }
+  const std::vector<AdapterRef>& adapters() const { return references_; }
 
   // context_length as in SessionOptions; the adapters are active.
   absl::StatusOr<std::unique_ptr<Session>> MakeSession(int context_length) const;

@@ -8,6 +8,8 @@ int main(int argc, char** argv) {
   lorikeet::AddDetokenizeCommand(program);
   lorikeet::AddGenerateCommand(program);
   lorikeet::AddChatCommand(program);
+  lorikeet::AddFinetuneCommand(program);
+  lorikeet::AddGradientsCommand(program);
   lorikeet::AddLogitsCommand(program);
   lorikeet::AddPerplexityCommand(program);
   lorikeet::AddBenchCommand(program);
