@@ -7,6 +7,10 @@
 // count as well as their mean: randomized SVD (Halko, Martinsson, Tropp 2011) through the trainer's
 // own LoRA gradients, dB = s G A^T for fixed A and dA = s B^T G for fixed B; G itself is never
 // formed.
+// Which text matters more than the method: with a 7M model and rank 8, held-out gains of the demo's
+// personas "formal" and "mariner" are 0.10 and 0.11 nats a token with random factors, the same with
+// factors from neutral prose alone, and 0.21 and 0.18 with factors from that prose and the seeds of
+// all personas.  So give `InitCatalog` all public text there is.
 #ifndef LORIKEET_DEVICE_PERSONALIZATION_CATALOG_BUILDER_H_
 #define LORIKEET_DEVICE_PERSONALIZATION_CATALOG_BUILDER_H_
 
@@ -33,8 +37,8 @@ struct BasisOptions {
   int rank = 8;
   float alpha = 16;
   std::vector<Module> modules;  // empty = all
-  int group_count = 8;          // groups of documents whose gradients are stacked
-  int64_t max_tokens = 6000;    // of public text that are used
+  int group_count = 12;         // groups of documents whose gradients are stacked
+  int64_t max_tokens = 8000;    // of public text that are used
   int window_tokens = 192;
   uint64_t seed = 1;
 };

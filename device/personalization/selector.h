@@ -53,8 +53,8 @@ struct Selection {
   std::string chosen;                  // persona id, "blend" or "base"
   std::vector<PersonaWeight> weights;  // cores to add; empty for "base"
   std::string reason;                  // a sentence with evidence
-  double confidence =
-      0;           // chance that the choice beats the next on new text, by the paired differences
+  // Chance, by paired held-out losses alone, that the choice beats each other measured candidate.
+  double confidence = 0;
   StyleCard card;  // the owner's
   int64_t tokens_scored = 0;
   double seconds = 0;

@@ -24,8 +24,8 @@ PersonalizeOptions FastOptions() {
   return options;
 }
 
-absl::StatusOr<PersonalizeResult> Run(const std::vector<std::string>& texts,
-                                      const PersonalizeOptions& options) {
+absl::StatusOr<PersonalizeResult> Personalized(const std::vector<std::string>& texts,
+                                               const PersonalizeOptions& options) {
   const SystemClock clock;
   return Personalize(LoadTinyModel(), TestPool(), clock, TwoPersonas(),
                      {.documents = Private(texts), .judge = {}}, options);
@@ -78,7 +78,7 @@ TEST(PersonalAdapterTest, FileIsForTheOwnerOnlyAndLoadsAnywhere) {
 }
 
 TEST(PersonalizerTest, BeatsBaseAndPersonaAndSaysSo) {
-  const auto result = Run(ShoutingTexts(40), FastOptions());
+  const auto result = Personalized(ShoutingTexts(40), FastOptions());
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->selection.chosen, "shouting");
   EXPECT_LT(result->loss_persona, result->loss_base);
@@ -97,7 +97,7 @@ TEST(PersonalizerTest, TrainingThatHarmsLeavesThePersona) {
   options.train.learning_rate = 10;  // diverges
   options.train.keep_best = false;
   options.train.clip_gradient_norm = 0;
-  const auto result = Run(ShoutingTexts(40), options);
+  const auto result = Personalized(ShoutingTexts(40), options);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->outcome, Outcome::kPersonaOnly);
   ASSERT_TRUE(result->adapter.has_value());
@@ -105,13 +105,13 @@ TEST(PersonalizerTest, TrainingThatHarmsLeavesThePersona) {
 }
 
 TEST(PersonalizerTest, ABetterAdapterInUseStays) {
-  const auto first = Run(ShoutingTexts(40), FastOptions());
+  const auto first = Personalized(ShoutingTexts(40), FastOptions());
   ASSERT_TRUE(first.ok() && first->adapter.has_value());
   PersonalizeOptions options = FastOptions();
   options.existing = first->adapter;
   options.train.max_steps = 1;
   options.train.learning_rate = 1e-6;
-  const auto second = Run(ShoutingTexts(40), options);
+  const auto second = Personalized(ShoutingTexts(40), options);
   ASSERT_TRUE(second.ok()) << second.status();
   EXPECT_NEAR(second->loss_existing.value(), first->loss_personalized, 1e-6);
   EXPECT_EQ(second->outcome, Outcome::kRolledBack);
@@ -120,14 +120,15 @@ TEST(PersonalizerTest, ABetterAdapterInUseStays) {
   Adapter foreign = first->adapter->adapter();
   foreign.info.base_fingerprint = std::string(64, '0');
   options.existing = PersonalAdapter::FromAdapter(foreign);
-  const auto third = Run(ShoutingTexts(40), options);
+  const auto third = Personalized(ShoutingTexts(40), options);
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_FALSE(third->loss_existing.has_value());
   EXPECT_THAT(third->verdict, HasSubstr("another base"));
 }
 
 TEST(PersonalizerTest, TooLittleTextIsAnError) {
-  EXPECT_EQ(Run({"hello"}, FastOptions()).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Personalized({"hello"}, FastOptions()).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST(CatalogBuilderTest, GradientBasisIsOrthonormalAndBeatsARandomOne) {
