@@ -116,8 +116,7 @@ class TrainingRun {
                        ? in_.options.max_steps
                        : std::max(1, static_cast<int>(std::ceil(in_.options.epochs * batches)));
     // No more at once than training takes, so that the memory limit holds.
-    eval_tokens_ =
-        std::min(kEvalTokens, LargestBatch(inputs.train, inputs.options.batch_size));
+    eval_tokens_ = std::min(kEvalTokens, LargestBatch(inputs.train, inputs.options.batch_size));
     eval_every_ = in_.options.eval_every > 0 ? in_.options.eval_every
                                              : static_cast<int>(sampler_.batches_per_epoch());
   }
@@ -151,6 +150,7 @@ class TrainingRun {
   AdamW optimizer_;
   BatchSampler sampler_;
   absl::Time started_;
+  absl::Duration step_time_ = absl::ZeroDuration();  // of this call, evaluations left out
   int total_steps_ = 0;
   int eval_every_ = 0;
   int64_t eval_tokens_ = 0;
@@ -250,7 +250,7 @@ absl::Status TrainingRun::Save() {
 }
 
 double TrainingRun::TokensPerSecond() const {
-  const double seconds = absl::ToDoubleSeconds(in_.clock.Now() - started_);
+  const double seconds = absl::ToDoubleSeconds(step_time_);
   return seconds > 0 ? static_cast<double>(state_.tokens - tokens_before_) / seconds : 0;
 }
 
@@ -266,7 +266,9 @@ std::string TrainingRun::StopReason() const {
 }
 
 absl::Status TrainingRun::Advance() {
+  const absl::Time begin = in_.clock.Now();
   RETURN_IF_ERROR(Step());
+  step_time_ += in_.clock.Now() - begin;
   if (!failure_.empty()) return absl::OkStatus();
   const bool last = state_.step >= total_steps_;
   if (!in_.eval.empty() && (last || state_.step % eval_every_ == 0)) {

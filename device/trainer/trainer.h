@@ -60,7 +60,7 @@ struct TrainResult {
   int64_t tokens = 0;
   std::vector<LossPoint> train_loss;  // every step, nats a token
   std::vector<LossPoint> eval_loss;   // step 0 (before training) first
-  double tokens_per_second = 0;       // of this call
+  double tokens_per_second = 0;       // of this call's steps, evaluations left out
   int64_t working_set_bytes = 0;      // buffers of training; the mapped model is not counted
   std::string stopped_because;  // "steps", "epochs", "patience", "time", "cancelled", "non-finite"
   std::string failure;          // for "non-finite": the step and the tensor
