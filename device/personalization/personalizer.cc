@@ -61,7 +61,7 @@ absl::StatusOr<TrainResult> TrainResidual(std::shared_ptr<const Model> model, Th
 }
 
 // Decides and says why; fills outcome, adapter and verdict.
-void Decide(const std::optional<Adapter>& persona, PersonalAdapter personalized,
+void Decide(const std::optional<Adapter>& persona, PersonalAdapter personalized, double min_gain,
             PersonalizeResult* result) {
   const double before =
       std::min(result->loss_base, result->loss_existing.value_or(result->loss_base));
@@ -71,7 +71,7 @@ void Decide(const std::optional<Adapter>& persona, PersonalAdapter personalized,
       result->loss_persona, result->loss_personalized,
       result->loss_existing ? absl::StrFormat(", the adapter in use %.3f", *result->loss_existing)
                             : "");
-  if (result->loss_personalized < before && result->loss_personalized < result->loss_persona) {
+  if (result->loss_personalized + min_gain < std::min(before, result->loss_persona)) {
     result->outcome = Outcome::kKept;
     result->adapter = std::move(personalized);
     result->verdict = absl::StrFormat("kept: %s; %.1f%% lower than before", losses,
@@ -137,7 +137,7 @@ absl::StatusOr<PersonalizeResult> Personalize(std::shared_ptr<const Model> model
   result.loss_persona = MeanLoss(judgement.persona);
   result.loss_personalized = MeanLoss(judgement.personalized);
   if (usable) result.loss_existing = MeanLoss(judgement.existing);
-  Decide(persona, std::move(personalized), &result);
+  Decide(persona, std::move(personalized), options.min_gain, &result);
   if (options.existing.has_value() && !usable) {
     absl::StrAppend(&result.verdict,
                     "; the adapter in use was made for another base and was not compared");

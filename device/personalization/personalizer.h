@@ -31,6 +31,7 @@ struct PersonalizeOptions {
   int rank = 8;        // of the residual
   float alpha = 16;
   std::vector<Module> modules;  // empty = all
+  double min_gain = 0.002;      // nats a token by which the new adapter must beat everything else
   // The adapter in use until now; judged with the rest.  One for another base is ignored, and the
   // verdict says so.
   std::optional<PersonalAdapter> existing;

@@ -78,7 +78,7 @@ TEST(SelectorTest, TheBaseWinsWhenNothingFits) {
 
 TEST(SelectorTest, AFarStyleDoesNotFitHoweverTheLossLooks) {
   SelectOptions options;
-  options.max_style_distance = 0.0001;
+  options.max_style_distance = -1;  // nothing is near enough
   const auto selection =
       Select(LoadTinyModel(), TestPool(), TwoPersonas(), SplitOf(ShoutingTexts(24)), options);
   ASSERT_TRUE(selection.ok()) << selection.status();
