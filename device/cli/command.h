@@ -18,6 +18,10 @@ void AddGradientsCommand(Program& program);
 void AddInspectCommand(Program& program);
 void AddLogitsCommand(Program& program);
 void AddPerplexityCommand(Program& program);
+void AddPersonaCommands(Program& program);
+void AddPersonalizeCommand(Program& program);
+void AddPrivacyCommands(Program& program);
+void AddSelectCommand(Program& program);
 void AddTokenizeCommand(Program& program);
 void AddVaultCommands(Program& program);
 

@@ -14,5 +14,9 @@ int main(int argc, char** argv) {
   lorikeet::AddPerplexityCommand(program);
   lorikeet::AddBenchCommand(program);
   lorikeet::AddVaultCommands(program);
+  lorikeet::AddPersonaCommands(program);
+  lorikeet::AddSelectCommand(program);
+  lorikeet::AddPersonalizeCommand(program);
+  lorikeet::AddPrivacyCommands(program);
   return program.Main(argc, argv);
 }
