@@ -1,5 +1,7 @@
 #include "common/wire/decode.h"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include "absl/strings/str_format.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
@@ -17,6 +19,7 @@ absl::StatusOr<Message> Parse(std::string_view bytes, const char* what,
     return absl::InvalidArgumentError(
         absl::StrFormat("%s: expected at most %d bytes, got %d", what, max_bytes, bytes.size()));
   }
+  SilenceProtobuf();
   Message message;
   if (!message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) {
     return absl::InvalidArgumentError(absl::StrFormat(
@@ -33,6 +36,11 @@ auto DecodeAs(std::string_view bytes, const char* what)
 }
 
 }  // namespace
+
+void SilenceProtobuf() {
+  static const auto previous = google::protobuf::SetLogHandler(nullptr);
+  (void)previous;
+}
 
 absl::StatusOr<KeyAdvertisement> DecodeKeyAdvertisement(std::string_view bytes) {
   return DecodeAs<proto::KeyAdvertisement>(bytes, "key advertisement");

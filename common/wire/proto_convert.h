@@ -36,6 +36,10 @@ void ToProto(const RoundOffer& from, proto::GetRoundResponse* to);
 void ToProto(const PollQuery& from, proto::PollRequest* to);
 void ToProto(const PollResult& from, proto::PollResponse* to);
 
+// Once a process: protobuf prints a line to stderr for every malformed message; our errors say it
+// once, to whom it concerns.  Thread-safe, may be repeated.
+void SilenceProtobuf();
+
 absl::StatusOr<KeyAdvertisement> FromProto(const proto::KeyAdvertisement& from);
 absl::StatusOr<KeyDirectory> FromProto(const proto::KeyDirectory& from);
 absl::StatusOr<ShareKeysMessage> FromProto(const proto::ShareKeysMessage& from);

@@ -123,8 +123,8 @@ absl::Status CheckCohort(const TaskConfig& c) {
   RETURN_IF_ERROR(Require(c.cohort_min >= 2, "cohort_min", "2 or more", c.cohort_min));
   RETURN_IF_ERROR(Require(c.cohort_max >= c.cohort_min && c.cohort_max <= kMaxCohort, "cohort_max",
                           "cohort_min to 65536", c.cohort_max));
-  RETURN_IF_ERROR(Require(2 * c.cohort_min > c.cohort_max, "cohort_min",
-                          "more than half of cohort_max", c.cohort_min));
+  RETURN_IF_ERROR(Require(c.cohort_max >= kCompleteGraphBelow || 2 * c.cohort_min > c.cohort_max,
+                          "cohort_min", "more than half of cohort_max", c.cohort_min));
   RETURN_IF_ERROR(Require(c.corrupt_fraction >= 0 && c.corrupt_fraction < 0.5, "corrupt_fraction",
                           "0 to under 0.5", c.corrupt_fraction));
   return Require(c.dropout_fraction >= 0 && c.dropout_fraction < 0.5, "dropout_fraction",

@@ -22,7 +22,7 @@ struct TaskConfig {
   int rounds = 10;  // to complete
 
   int cohort_min = 30;
-  int cohort_max = 60;
+  int cohort_max = 50;
   double corrupt_fraction = 0.05;  // of the cohort, that the parameters withstand
   double dropout_fraction = 0.10;  // planned for; more may abort a round
 

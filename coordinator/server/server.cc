@@ -1,5 +1,6 @@
 #include "coordinator/server/server.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -11,7 +12,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/log.h"
 #include "common/wire/limits.h"
+#include "common/wire/proto_convert.h"
 #include "coordinator/server/federation_adapter.h"
 
 namespace lorikeet {
@@ -50,6 +53,9 @@ absl::StatusOr<std::unique_ptr<FederationServer>> FederationServer::Start(const 
     return absl::InvalidArgumentError(
         "server: expected PEM texts of a CA certificate, a server certificate and its key");
   }
+  SilenceProtobuf();
+  // gRPC's own lines would stand beside our one-line errors.
+  gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(line->message); });
   auto state = std::make_unique<State>(options);
   grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   tls.pem_root_certs = options.ca_certificate;

@@ -1,0 +1,177 @@
+#include "tests/unit/coordinator/test_fleet.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/dp/encoder.h"
+#include "common/gguf/writer.h"
+#include "common/wire/sign_round.h"
+#include "coordinator/registry/device_registry.h"
+#include "tests/support/shared_data.h"
+
+namespace lorikeet {
+namespace {
+
+SigningKey FleetKey() {
+  SeededRandom random("fleet key", 1);
+  return SigningKey::Generate(&random);
+}
+
+TaskConfig FleetTask(const FleetOptions& options, const std::string& base) {
+  TaskConfig task;
+  task.name = "voices";
+  task.base_fingerprint = base;
+  task.rounds = options.rounds;
+  task.cohort_min = options.cohort_min;
+  task.cohort_max = options.cohort_max;
+  task.corrupt_fraction = 0;
+  task.noise_multiplier = options.noise_multiplier;
+  task.epsilon_budget = options.epsilon_budget;
+  task.demonstration = true;
+  task.clip_norm = 10;
+  task.min_count = 0.5;
+  task.advertise = task.share = task.mask = task.acknowledge = task.unmask = absl::Seconds(10);
+  return task;
+}
+
+}  // namespace
+
+Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version) {
+  Catalog catalog;
+  catalog.base_fingerprint = base_fingerprint;
+  catalog.architecture = "llama";
+  catalog.version = version;
+  catalog.rank = 2;
+  catalog.alpha = 2;
+  AdapterMatrix matrix;
+  matrix.rank = 2;
+  matrix.in_features = 4;
+  matrix.out_features = 4;
+  matrix.a = {1, 0, 0, 0, 0, 1, 0, 0};
+  matrix.b = {1, 0, 0, 1, 0, 0, 0, 0};
+  catalog.basis = {matrix};
+  const std::vector<std::string_view> documents = {"a short line of text", "and one more of them"};
+  catalog.background = MakeStyleBackground(documents);
+  for (const char* id : {"brief", "formal"}) {
+    catalog.personas.push_back({.id = id,
+                                .cores = {0, 0, 0, 0},
+                                .card = MakeStyleCard(CountStyle(documents), catalog.background)});
+  }
+  return catalog;
+}
+
+std::string WriteTinyBase(const std::string& directory, int seed) {
+  GgufWriter writer;
+  writer.AddString("general.architecture", "llama");
+  const std::vector<float> values = {static_cast<float>(seed), 2, 3, 4};
+  writer.AddTensor("token_embd.weight", {4}, values);
+  const std::string path = absl::StrCat(directory, "/base-", seed, ".gguf");
+  EXPECT_TRUE(writer.Write(path).ok());
+  return path;
+}
+
+TestFleet::TestFleet(const FleetOptions& options)
+    : directory_(MakeTempDir("fleet")), key_(FleetKey()) {
+  blobs_ = *DirectoryBlobStore::Open(directory_ + "/releases");
+  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", true);
+  const auto base = publisher().PublishBase(WriteTinyBase(directory_, 1), "tiny");
+  EXPECT_TRUE(base.ok()) << base.status();
+  base_ = base->base_fingerprint;
+  EXPECT_TRUE(WriteCatalog(TinyCatalog(base_, 1), directory_ + "/catalog.gguf").ok());
+  const auto catalog = publisher().PublishCatalog(directory_ + "/catalog.gguf", "voices");
+  EXPECT_TRUE(catalog.ok()) << catalog.status();
+  const std::string config = TaskConfigToJson(FleetTask(options, base_));
+  EXPECT_TRUE(store_->AddTask({.name = "voices", .config = config, .created = clock_.Now()}).ok());
+  for (int i = 0; i < options.devices; ++i) {
+    EXPECT_TRUE(EnrollDevice(store_.get(), absl::StrCat("device-", i), clock_.Now()).ok());
+  }
+  Restart();
+}
+
+void TestFleet::Restart() {
+  coordinator_.reset();
+  store_.reset();
+  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
+  auto coordinator = Coordinator::Create({.store = store_.get(),
+                                          .blobs = blobs_.get(),
+                                          .clock = &clock_,
+                                          .random = &random_,
+                                          .key = &key_});
+  ASSERT_TRUE(coordinator.ok()) << coordinator.status();
+  coordinator_ = *std::move(coordinator);
+}
+
+Publisher TestFleet::publisher() {
+  return Publisher({.store = store_.get(), .blobs = blobs_.get(), .key = &key_, .clock = &clock_});
+}
+
+Catalog TestFleet::LatestCatalog() {
+  return *LoadCatalog(**store_->LatestRelease(ReleaseKind::kCatalog, base_), blobs_.get());
+}
+
+RoundRecord TestFleet::LatestRound() { return store_->ListRounds("")->front(); }
+
+TestDevice::TestDevice(TestFleet* fleet, int index)
+    : fleet_(fleet),
+      id_(absl::StrCat("device-", index)),
+      random_("test device", static_cast<uint64_t>(index)) {}
+
+absl::Status TestDevice::Join(uint64_t catalog_version) {
+  RoundQuery query;
+  query.base_fingerprint = fleet_->base();
+  query.catalog_version = catalog_version;
+  ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id_, query));
+  if (!offer.round) return absl::NotFoundError("no round is offered");
+  ASSIGN_OR_RETURN(round_, VerifyRoundDescription(*offer.round, fleet_->key().public_key()));
+  ASSIGN_OR_RETURN(client_, SecAggClient::Create(round_.secagg, &random_));
+  ASSIGN_OR_RETURN(keys_, client_->AdvertiseKeys());
+  ASSIGN_OR_RETURN(ticket_, fleet_->service().AdvertiseKeys(id_, keys_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PollResult> TestDevice::Poll() {
+  return fleet_->service().Poll(id_, {.session = round_.secagg.session, .ticket = ticket_});
+}
+
+absl::Status TestDevice::Share() {
+  ASSIGN_OR_RETURN(const PollResult poll, Poll());
+  if (!poll.directory) return absl::FailedPreconditionError("no directory yet");
+  ASSIGN_OR_RETURN(const ShareKeysMessage message, client_->ShareKeys(*poll.directory));
+  return fleet_->service().ShareKeys(id_, message);
+}
+
+absl::Status TestDevice::Mask(int persona, float value) {
+  ASSIGN_OR_RETURN(const PollResult poll, Poll());
+  if (!poll.delivery) return absl::FailedPreconditionError("no delivery yet");
+  const UpdateLayout& layout = round_.layout;
+  std::vector<float> vector(static_cast<size_t>(layout.dimension()));
+  const size_t block = static_cast<size_t>(layout.block_size);
+  const size_t count_at = static_cast<size_t>(layout.persona_count) * block;
+  for (size_t j = 0; j < block; ++j) vector[static_cast<size_t>(persona) * block + j] = value;
+  vector[count_at + static_cast<size_t>(persona)] = static_cast<float>(layout.count_weight);
+  vector[vector.size() - 2] = static_cast<float>(3.0 * layout.loss_weight);
+  vector[vector.size() - 1] = static_cast<float>(2.0 * layout.loss_weight);
+  ASSIGN_OR_RETURN(const ClippedDelta clipped, Clip(std::move(vector), round_.encoding.clip_norm));
+  ASSIGN_OR_RETURN(const EncodedDelta encoded, Encode(clipped, round_.encoding, &random_));
+  ASSIGN_OR_RETURN(update_, client_->MaskInput(*poll.delivery, encoded));
+  return fleet_->service().SubmitMaskedUpdate(id_, update_);
+}
+
+absl::Status TestDevice::Acknowledge() {
+  ASSIGN_OR_RETURN(const PollResult poll, Poll());
+  if (!poll.survivors) return absl::FailedPreconditionError("no survivors yet");
+  ASSIGN_OR_RETURN(const auto message, client_->Acknowledge(*poll.survivors));
+  return fleet_->service().Acknowledge(id_, message);
+}
+
+absl::Status TestDevice::Unmask() {
+  ASSIGN_OR_RETURN(const PollResult poll, Poll());
+  // Enough others were faster: the round has ended without this device's shares.
+  if (poll.phase >= RoundPhase::kDone) return absl::OkStatus();
+  if (!poll.acknowledgements) return absl::FailedPreconditionError("no acknowledgements yet");
+  ASSIGN_OR_RETURN(const UnmaskResponse message, client_->Unmask(*poll.acknowledgements));
+  return fleet_->service().Unmask(id_, message);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,100 @@
+// A coordinator over a store on disk, a tiny base and catalog, and devices that speak the protocol
+// with the production SecAggClient.
+#ifndef LORIKEET_TESTS_UNIT_COORDINATOR_TEST_FLEET_H_
+#define LORIKEET_TESTS_UNIT_COORDINATOR_TEST_FLEET_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/adapter/catalog.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/crypto/sign.h"
+#include "common/secagg/client.h"
+#include "common/wire/federation.h"
+#include "coordinator/distribution/blob_store.h"
+#include "coordinator/rounds/coordinator.h"
+#include "coordinator/storage/sqlite_store.h"
+
+namespace lorikeet {
+
+// Two personas ("brief", "formal") over one 4 x 4 matrix of rank 2: block size 4.
+Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version);
+// A file that passes for a base model; another `seed` is another base.
+std::string WriteTinyBase(const std::string& directory, int seed);
+
+struct FleetOptions {
+  int cohort_min = 3;
+  int cohort_max = 5;
+  int rounds = 2;
+  double noise_multiplier = 0.001;  // next to none: sums can be compared
+  double epsilon_budget = 1e9;
+  int devices = 6;
+};
+
+class TestFleet {
+ public:
+  explicit TestFleet(const FleetOptions& options = {});
+
+  // As kill -9 and a new start: everything in memory is gone.
+  void Restart();
+
+  Coordinator& service() { return *coordinator_; }
+  SqliteStore& store() { return *store_; }
+  BlobStore& blobs() { return *blobs_; }
+  ManualClock& clock() { return clock_; }
+  const SigningKey& key() const { return key_; }
+  const std::string& directory() const { return directory_; }
+  const std::string& base() const { return base_; }
+  Publisher publisher();
+  Catalog LatestCatalog();
+  RoundRecord LatestRound();
+
+ private:
+  std::string directory_;
+  ManualClock clock_{absl::FromUnixSeconds(1700000000)};
+  SeededRandom random_{"test fleet", 1};
+  SigningKey key_;
+  std::string base_;
+  std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<DirectoryBlobStore> blobs_;
+  std::unique_ptr<Coordinator> coordinator_;
+};
+
+// One participant of one round.  Each call polls and sends one message.
+class TestDevice {
+ public:
+  // Device number `index`: id "device-<index>".
+  TestDevice(TestFleet* fleet, int index);
+
+  absl::Status Join(uint64_t catalog_version = 1);  // GetRound, Verify, AdvertiseKeys
+  absl::Status Share();
+  // Contributes `value` to all numbers of its persona's block.
+  absl::Status Mask(int persona, float value);
+  absl::Status Acknowledge();
+  absl::Status Unmask();
+  absl::StatusOr<PollResult> Poll();
+
+  const std::string& id() const { return id_; }
+  const RoundDescription& round() const { return round_; }
+  const KeyAdvertisement& keys() const { return keys_; }
+  const MaskedUpdate& update() const { return update_; }
+  uint32_t ticket() const { return ticket_; }
+
+ private:
+  TestFleet* fleet_;
+  std::string id_;
+  SeededRandom random_;
+  RoundDescription round_;
+  std::unique_ptr<SecAggClient> client_;
+  KeyAdvertisement keys_;
+  MaskedUpdate update_;
+  uint32_t ticket_ = 0;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_TESTS_UNIT_COORDINATOR_TEST_FLEET_H_
