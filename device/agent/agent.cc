@@ -230,19 +230,27 @@ void Agent::AfterRelease(bool complete) {
   if (const absl::Status status = store_->KeepOnly(files); !status.ok()) {
     Report("storage", std::string(Message(status)));
   }
-  PersonalizeIfDue();
+  if (PersonalizeIsDue()) return Personalize();
+  Seek();
 }
 
-void Agent::PersonalizeIfDue() {
-  if (state_.personal && state_.personal->catalog_version == state_.catalog->version) return Seek();
+bool Agent::PersonalizeIsDue() const {
+  if (!state_.personal) return true;
+  if (state_.personal->catalog_version == state_.catalog->version) return false;
+  return StopIsDue() || options_.once ||
+         clock_->Now() - state_.personal->at >= options_.personalize_interval;
+}
+
+void Agent::Personalize() {
   phase_ = Phase::kPersonalize;
   actions_.push_back(PersonalizeAction{state_.catalog->version, state_.catalog->file_hash,
                                        state_.base ? state_.base->file_hash : Hash256{}});
 }
 
 bool Agent::StopIsDue() const {
-  if (options_.stop_after_rounds == 0 || state_.rounds_done < options_.stop_after_rounds)
+  if (options_.stop_after_rounds == 0 || state_.rounds_done < options_.stop_after_rounds) {
     return false;
+  }
   return state_.catalog->version > state_.last_round_catalog || clock_->Now() >= follow_up_until_;
 }
 
@@ -284,7 +292,7 @@ absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
   ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(content));
   RETURN_IF_ERROR(CheckRound(round, options_.policy, state_, catalog, clock_->Now()));
-  if (state_.personal->persona_index < 0) {
+  if (catalog.FindPersona(state_.personal->contributes_to) < 0) {
     return absl::FailedPreconditionError(
         "round left out: no persona fits this owner, so there is nothing to add");
   }
@@ -310,7 +318,7 @@ void Agent::Join(const RoundDescription& round) {
          absl::StrFormat("taking part in round %d of task %s", round.round_number, round.task));
   Call(*std::move(advertisement));
   actions_.push_back(
-      ContributeAction{round, state_.personal->persona_index, state_.catalog->file_hash});
+      ContributeAction{round, state_.personal->contributes_to, state_.catalog->file_hash});
 }
 
 void Agent::HandleRound(const AgentResponse& response) {
@@ -346,7 +354,10 @@ void Agent::HandlePoll(const PollResult& poll) {
     return LeaveRound("round_failed",
                       absl::StrFormat("round %d left: %s", number, Message(request.status())));
   }
-  if (*request) return Call(**std::move(request));
+  if (*request) {
+    Report("step", absl::StrFormat("round %d: %s", number, RequestName(**request)));
+    return Call(**std::move(request));
+  }
   if (poll.phase == RoundPhase::kMask && waiting_for_contribution_) {
     held_poll_ = poll;
     return;

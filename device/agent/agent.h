@@ -35,9 +35,12 @@ struct AgentOptions {
   std::string base_fingerprint;  // of the model on this device; empty: follow the base release
   RoundPolicy policy;
   int stop_after_rounds =
-      0;              // 0: never; else stop when these are done and their catalog was followed
-  bool once = false;  // stop when nothing is left to do right now
-  absl::Duration poll_interval = absl::Seconds(30);        // between looks for rounds and releases
+      0;  // 0: never; else stop when these are done and their catalog was followed
+  // A newer catalog is personalized with at most this often (energy), and always before stopping;
+  // rounds go on with the persona chosen last.
+  absl::Duration personalize_interval = absl::ZeroDuration();
+  bool once = false;                                 // stop when nothing is left to do right now
+  absl::Duration poll_interval = absl::Seconds(30);  // between looks for rounds and releases
   absl::Duration step_interval = absl::Milliseconds(500);  // between polls inside a round
   absl::Duration retry_base = absl::Milliseconds(500);
   absl::Duration retry_cap = absl::Seconds(60);
@@ -74,7 +77,7 @@ struct PersonalizeAction {
 // Train the persona's core and prepare the noised contribution; answer with ContributionDone.
 struct ContributeAction {
   RoundDescription round;
-  int persona_index = 0;
+  std::string persona;  // id, in the catalog file below
   Hash256 catalog_file = {};
 };
 struct WaitAction {
@@ -128,7 +131,8 @@ class Agent {
   void FollowCatalog();
   void HandleRelease(const AgentResponse& response);
   void AfterRelease(bool complete);
-  void PersonalizeIfDue();
+  bool PersonalizeIsDue() const;
+  void Personalize();
   void Seek();
   void HandleOffer(const AgentResponse& response);
   void Join(const RoundDescription& round);

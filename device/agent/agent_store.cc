@@ -34,13 +34,14 @@ json ToJson(const InstalledRelease& release) {
 json ToJson(const PersonalSummary& p) {
   return {{"catalog_version", p.catalog_version},
           {"chosen", p.chosen},
-          {"persona_index", p.persona_index},
+          {"contributes_to", p.contributes_to},
           {"reason", p.reason},
           {"verdict", p.verdict},
           {"loss_base", p.loss_base},
           {"loss_persona", p.loss_persona},
           {"loss_personalized", p.loss_personalized},
-          {"kept", p.kept}};
+          {"kept", p.kept},
+          {"at_ms", absl::ToUnixMillis(p.at)}};
 }
 
 absl::StatusOr<InstalledRelease> ReleaseFrom(const json& j) {
@@ -54,13 +55,14 @@ absl::StatusOr<InstalledRelease> ReleaseFrom(const json& j) {
 PersonalSummary SummaryFrom(const json& j) {
   return {.catalog_version = j.at("catalog_version").get<uint64_t>(),
           .chosen = j.at("chosen").get<std::string>(),
-          .persona_index = j.at("persona_index").get<int>(),
+          .contributes_to = j.at("contributes_to").get<std::string>(),
           .reason = j.at("reason").get<std::string>(),
           .verdict = j.at("verdict").get<std::string>(),
           .loss_base = j.at("loss_base").get<double>(),
           .loss_persona = j.at("loss_persona").get<double>(),
           .loss_personalized = j.at("loss_personalized").get<double>(),
-          .kept = j.at("kept").get<bool>()};
+          .kept = j.at("kept").get<bool>(),
+          .at = absl::FromUnixMillis(j.at("at_ms").get<int64_t>())};
 }
 
 absl::StatusOr<AgentState> StateFrom(const json& j) {

@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/wire/manifest.h"
 
 namespace lorikeet {
@@ -19,14 +20,15 @@ namespace lorikeet {
 // Outcome of selecting, training and judging with one catalog.
 struct PersonalSummary {
   uint64_t catalog_version = 0;
-  std::string chosen;      // persona id, "a+b" for a blend, or "base"
-  int persona_index = -1;  // whose block a contribution goes to; -1: none fits
-  std::string reason;      // the sentence with its evidence
+  std::string chosen;          // persona id, "a+b" for a blend, or "base"
+  std::string contributes_to;  // persona whose block a contribution goes to; empty: none fits
+  std::string reason;          // the sentence with its evidence
   std::string verdict;
   double loss_base = 0;  // held-out, nats a token
   double loss_persona = 0;
   double loss_personalized = 0;
   bool kept = false;  // the new adapter is better than what was there
+  absl::Time at;
 };
 
 struct InstalledRelease {

@@ -9,6 +9,7 @@
 
 namespace lorikeet {
 
+void AddAgentCommand(Program& program);
 void AddBenchCommand(Program& program);
 void AddChatCommand(Program& program);
 void AddDetokenizeCommand(Program& program);

@@ -18,5 +18,6 @@ int main(int argc, char** argv) {
   lorikeet::AddSelectCommand(program);
   lorikeet::AddPersonalizeCommand(program);
   lorikeet::AddPrivacyCommands(program);
+  lorikeet::AddAgentCommand(program);
   return program.Main(argc, argv);
 }

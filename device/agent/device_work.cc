@@ -1,0 +1,98 @@
+#include "device/agent/device_work.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/file.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "device/update/pipeline.h"
+
+namespace lorikeet {
+
+PersonalSummary Summarize(const PersonalizeResult& result, const Catalog& catalog, absl::Time at) {
+  PersonalSummary summary;
+  summary.catalog_version = catalog.version;
+  summary.at = at;
+  summary.chosen = result.selection.chosen;
+  // A blend contributes to the heavier of its personas.
+  const auto& weights = result.selection.weights;
+  const auto heaviest =
+      std::max_element(weights.begin(), weights.end(),
+                       [](const auto& a, const auto& b) { return a.weight < b.weight; });
+  if (heaviest != weights.end()) summary.contributes_to = catalog.personas[heaviest->index].id;
+  summary.reason = result.selection.reason;
+  summary.verdict = result.verdict;
+  summary.loss_base = result.loss_base;
+  summary.loss_persona = result.loss_persona;
+  summary.loss_personalized = result.loss_personalized;
+  summary.kept = result.outcome == Outcome::kKept;
+  return summary;
+}
+
+absl::StatusOr<EncodedDelta> TrainContribution(const ContributionInput& input,
+                                               const ContributeAction& action, ThreadPool* pool,
+                                               const Clock& clock, RandomSource* random,
+                                               const ProgressCallback& progress) {
+  if (input.documents.empty()) {
+    return absl::FailedPreconditionError(
+        "no text whose source allows federated rounds (lorikeet vault consent)");
+  }
+  const int persona = input.catalog->FindPersona(action.persona);
+  const LocalTraining& training = action.round.training;
+  CoreUpdateOptions options;
+  options.steps = training.steps;
+  options.batch_size = training.batch_size;
+  options.learning_rate = training.learning_rate;
+  options.window_tokens = training.context_length;
+  options.seed = action.round.round_number;
+  ASSIGN_OR_RETURN(const CoreDelta delta,
+                   LocalCoreUpdate(input.model, pool, clock, *input.catalog, persona,
+                                   input.documents, options, progress));
+  return PrepareContribution(delta, persona, action.round, random);
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> DeviceWork::LoadModel(const Hash256& base_file) {
+  const bool released = options_.model_path.empty() && base_file != Hash256{};
+  const std::string path = released ? store_->FilePath(base_file) : options_.model_path;
+  if (path.empty()) return absl::FailedPreconditionError("no base model on this device");
+  if (model_ == nullptr || model_->file().path() != path) {
+    ASSIGN_OR_RETURN(model_, Model::Load(path));
+  }
+  return model_;
+}
+
+absl::StatusOr<PersonalSummary> DeviceWork::Personalize(const PersonalizeAction& action) {
+  ASSIGN_OR_RETURN(const auto model, LoadModel(action.base_file));
+  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(store_->FilePath(action.catalog_file)));
+  OwnerText text;
+  {
+    ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
+    ASSIGN_OR_RETURN(text.documents, vault->Documents(Purpose::kTrain));
+  }
+  PersonalizeOptions options = options_.personalize;
+  if (FileExists(options_.adapter_path)) {
+    ASSIGN_OR_RETURN(options.existing, PersonalAdapter::Load(options_.adapter_path));
+  }
+  ASSIGN_OR_RETURN(const PersonalizeResult result,
+                   lorikeet::Personalize(model, pool_, *clock_, catalog, text, options, nullptr,
+                                         options_.progress));
+  if (options_.on_personalized) options_.on_personalized(action.catalog_version, catalog, result);
+  if (result.adapter) RETURN_IF_ERROR(result.adapter->Save(options_.adapter_path));
+  return Summarize(result, catalog, clock_->Now());
+}
+
+absl::StatusOr<EncodedDelta> DeviceWork::Contribute(const ContributeAction& action) {
+  ASSIGN_OR_RETURN(const AgentState state, store_->Load());
+  ASSIGN_OR_RETURN(const auto model, LoadModel(state.base ? state.base->file_hash : Hash256{}));
+  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(store_->FilePath(action.catalog_file)));
+  ContributionInput input{model, &catalog, {}};
+  {
+    ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
+    ASSIGN_OR_RETURN(input.documents, vault->Documents(Purpose::kFederate));
+  }
+  return TrainContribution(input, action, pool_, *clock_, random_, options_.progress);
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,69 @@
+// A real device's computations: its model, its vault, its personal adapter.
+#ifndef LORIKEET_DEVICE_AGENT_DEVICE_WORK_H_
+#define LORIKEET_DEVICE_AGENT_DEVICE_WORK_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/base/clock.h"
+#include "common/base/random.h"
+#include "common/base/thread_pool.h"
+#include "device/agent/agent_store.h"
+#include "device/agent/agent_work.h"
+#include "device/personalization/personalizer.h"
+#include "device/vault/vault.h"
+
+namespace lorikeet {
+
+struct DeviceWorkOptions {
+  std::string model_path;    // empty: the base release in the agent's store
+  std::string adapter_path;  // the personal adapter; one that is there is judged too, and replaced
+                             // only by a better one
+  PersonalizeOptions personalize;
+  std::function<absl::StatusOr<std::unique_ptr<Vault>>()> open_vault;
+  // Called with every result before it is kept (reports); may be empty.
+  std::function<void(uint64_t catalog_version, const Catalog&, const PersonalizeResult&)>
+      on_personalized;
+  ProgressCallback progress;  // of training; may be empty
+};
+
+// Used by one thread at a time.  Everything borrowed must outlive it.
+class DeviceWork final : public AgentWork {
+ public:
+  DeviceWork(DeviceWorkOptions options, DirectoryAgentStore* store, ThreadPool* pool,
+             const Clock* clock, RandomSource* random)
+      : options_(std::move(options)), store_(store), pool_(pool), clock_(clock), random_(random) {}
+
+  absl::StatusOr<PersonalSummary> Personalize(const PersonalizeAction& action) override;
+  absl::StatusOr<EncodedDelta> Contribute(const ContributeAction& action) override;
+
+ private:
+  absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const Hash256& base_file);
+
+  DeviceWorkOptions options_;
+  DirectoryAgentStore* store_;
+  ThreadPool* pool_;
+  const Clock* clock_;
+  RandomSource* random_;
+  std::shared_ptr<const Model> model_;
+};
+
+// What the agent remembers of a result.
+PersonalSummary Summarize(const PersonalizeResult& result, const Catalog& catalog, absl::Time at);
+
+// Trains `catalog`'s persona on `documents` as the round asks, and prepares the contribution.
+struct ContributionInput {
+  std::shared_ptr<const Model> model;
+  const Catalog* catalog = nullptr;
+  std::vector<PrivateText> documents;
+};
+absl::StatusOr<EncodedDelta> TrainContribution(const ContributionInput& input,
+                                               const ContributeAction& action, ThreadPool* pool,
+                                               const Clock& clock, RandomSource* random,
+                                               const ProgressCallback& progress);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_AGENT_DEVICE_WORK_H_

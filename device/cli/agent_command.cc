@@ -1,0 +1,193 @@
+// lorikeet agent: take part in a fleet.
+#include <cstdio>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/clock.h"
+#include "common/base/file.h"
+#include "common/base/random.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "device/agent/agent_runner.h"
+#include "device/agent/device_work.h"
+#include "device/agent/grpc_federation.h"
+#include "device/cli/command.h"
+#include "device/cli/personalization_common.h"
+#include "device/cli/vault_options.h"
+
+namespace lorikeet {
+namespace {
+
+using nlohmann::json;
+
+struct AgentArguments {
+  std::string coordinator;
+  std::string state;
+  std::string identity;  // default: STATE/identity
+  std::string model;
+  VaultOptions vault;
+  AgentOptions agent;
+  PersonalizeOptions personalize;
+  int threads = 1;
+  double poll_seconds = 30;
+  double step_seconds = 0.5;
+  double give_up_seconds = 0;
+  double personalize_seconds = 3600;
+};
+
+absl::StatusOr<Ed25519PublicKey> ReadCoordinatorKey(const std::string& path) {
+  ASSIGN_OR_RETURN(std::string text, ReadFile(path, 4096));
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
+  const auto key = HashFromHex(text);
+  if (!key.ok()) return Annotate(key.status(), path);
+  return *key;
+}
+
+absl::StatusOr<std::unique_ptr<FederationService>> Connect(const AgentArguments& a) {
+  GrpcFederationOptions options;
+  options.target = a.coordinator;
+  ASSIGN_OR_RETURN(options.ca_certificate, ReadFile(a.identity + "/ca.crt", 1 << 20));
+  ASSIGN_OR_RETURN(options.certificate, ReadFile(a.identity + "/client.crt", 1 << 20));
+  ASSIGN_OR_RETURN(options.private_key, ReadFile(a.identity + "/client.key", 1 << 20));
+  return ConnectGrpcFederation(options);
+}
+
+// One line a result, for whoever draws reports; losses and the sentence, never text.
+void WritePersonalizeReport(const std::string& state, uint64_t version, const Catalog& catalog,
+                            const PersonalizeResult& result) {
+  json document = PersonalizeJson(result, catalog);
+  document["catalog_version"] = version;
+  const absl::Status written = WriteFileAtomic(
+      absl::StrCat(state, "/personalize-", version, ".json"), document.dump(1), 0600);
+  if (!written.ok()) std::fprintf(stderr, "lorikeet: %s\n", std::string(written.message()).c_str());
+}
+
+class EventLog {
+ public:
+  EventLog(const std::string& path, Output& out)
+      : file_(std::fopen(path.c_str(), "a")), out_(out) {}
+  ~EventLog() {
+    if (file_ != nullptr) std::fclose(file_);
+  }
+  void Add(const ReportAction& report) {
+    out_.Text(absl::StrFormat("%s: %s\n", report.kind, report.message));
+    if (file_ == nullptr) return;
+    const json line = {{"time_ms", absl::ToUnixMillis(absl::Now())},
+                       {"kind", report.kind},
+                       {"message", report.message}};
+    std::fprintf(file_, "%s\n", line.dump().c_str());
+    std::fflush(file_);
+  }
+
+ private:
+  std::FILE* file_;
+  Output& out_;
+};
+
+json StateJson(const AgentState& state) {
+  json j = {{"rounds_done", state.rounds_done}, {"epsilon_spent", state.epsilon_spent}};
+  if (state.catalog) j["catalog_version"] = state.catalog->version;
+  if (state.personal) {
+    const PersonalSummary& p = *state.personal;
+    j["chosen"] = p.chosen;
+    j["reason"] = p.reason;
+    j["verdict"] = p.verdict;
+    j["loss_base"] = p.loss_base;
+    j["loss_persona"] = p.loss_persona;
+    j["loss_after"] = p.loss_personalized;
+    j["kept"] = p.kept;
+  }
+  return j;
+}
+
+absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
+  AgentOptions options = a.agent;
+  ASSIGN_OR_RETURN(options.coordinator_key, ReadCoordinatorKey(a.identity + "/coordinator.pub"));
+  if (!a.model.empty()) {
+    ASSIGN_OR_RETURN(const auto model, Model::Load(a.model));
+    options.base_fingerprint = model->fingerprint();
+  }
+  options.poll_interval = absl::Seconds(a.poll_seconds);
+  options.step_interval = absl::Seconds(a.step_seconds);
+  options.personalize_interval = absl::Seconds(a.personalize_seconds);
+  if (a.give_up_seconds > 0) options.give_up_after = absl::Seconds(a.give_up_seconds);
+  return options;
+}
+
+absl::Status RunAgentCommand(AgentArguments a, Output& out) {
+  if (a.identity.empty()) a.identity = a.state + "/identity";
+  if (a.vault.dir.empty()) a.vault.dir = a.state + "/vault";
+  RETURN_IF_ERROR(OpenVault(a.vault, /*create=*/false).status());
+  ASSIGN_OR_RETURN(const AgentOptions options, AgentOptionsFor(a));
+  ASSIGN_OR_RETURN(const auto service, Connect(a));
+  ASSIGN_OR_RETURN(const auto store, DirectoryAgentStore::Open(a.state));
+  const SystemClock clock;
+  SystemRandom random;
+  ThreadPool pool(a.threads);
+  DeviceWork work(
+      {.model_path = a.model,
+       .adapter_path = a.state + "/adapter.gguf",
+       .personalize = a.personalize,
+       .open_vault = [&] { return OpenVault(a.vault, /*create=*/false); },
+       .on_personalized =
+           [&](uint64_t version, const Catalog& catalog, const PersonalizeResult& result) {
+             WritePersonalizeReport(a.state, version, catalog, result);
+           },
+       .progress = [](const TrainProgress&) { return !StopRequested(); }},
+      store.get(), &pool, &clock, &random);
+  ASSIGN_OR_RETURN(const auto agent, Agent::Create(options, &clock, &random, store.get()));
+  EventLog log(a.state + "/events.jsonl", out);
+  const absl::Status status =
+      RunAgent(agent.get(), service.get(), &work, clock,
+               {.report = [&](const ReportAction& report) { log.Add(report); },
+                .stop_requested = StopRequested});
+  out.SetJson(StateJson(agent->state()));
+  return status;
+}
+
+}  // namespace
+
+void AddAgentCommand(Program& program) {
+  auto a = std::make_shared<AgentArguments>();
+  a->personalize.train = DefaultPersonalTraining();
+  CLI::App* command = program.Add(
+      "agent", "Take part in a fleet: follow releases, personalize, contribute masked updates",
+      [a](Output& out) { return RunAgentCommand(*a, out); });
+  command->add_option("--coordinator", a->coordinator, "HOST:PORT")->required();
+  command->add_option("--state", a->state, "Directory of this device's state")->required();
+  command->add_option(
+      "--identity", a->identity,
+      "Directory with ca.crt, client.crt, client.key, coordinator.pub (default STATE/identity)");
+  command->add_option("--model", a->model, "Base model (default: the coordinator's base release)");
+  a->vault.Declare(command, /*required=*/false);
+  command->add_flag("--once", a->agent.once, "Do what is due now, then stop");
+  command
+      ->add_option("--rounds", a->agent.stop_after_rounds,
+                   "Stop after this many rounds and their catalog")
+      ->check(CLI::NonNegativeNumber);
+  command->add_flag("--federate,!--no-federate", a->agent.policy.federate,
+                    "Take part in rounds (the owner's consent)");
+  command->add_flag("--allow-demonstration", a->agent.policy.allow_demonstration,
+                    "Also in rounds without real privacy, labelled as demonstrations");
+  command->add_option("--min-cohort", a->agent.policy.min_cohort,
+                      "Refuse real rounds with fewer devices");
+  command->add_option("--max-epsilon", a->agent.policy.max_round_epsilon,
+                      "Refuse real rounds that cost more");
+  command->add_option("--max-total-epsilon", a->agent.policy.max_total_epsilon,
+                      "Over this device's life");
+  command
+      ->add_option("--personalize-seconds", a->personalize_seconds,
+                   "Personalize with a newer catalog at most this often")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--threads", a->threads, "Threads for training")->check(CLI::PositiveNumber);
+  command->add_option("--poll-seconds", a->poll_seconds, "Between looks for rounds and releases")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--step-seconds", a->step_seconds, "Between polls inside a round")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--give-up-seconds", a->give_up_seconds,
+                      "Stop when the coordinator is away this long; 0: never");
+}
+
+}  // namespace lorikeet
