@@ -200,11 +200,12 @@ void Choose(Evidence* evidence) {
   const Candidate& winner = evidence->candidates[best];
   const PairedGain gain = Compare(evidence->base(), winner);
   const double style = evidence->StyleOf(winner.index).style;
-  if (gain.gain < options.min_gain) {
+  const bool near = style <= options.near_style_distance;
+  if (gain.gain <= 0 || (!near && gain.gain < options.min_gain)) {
     evidence->why_base =
         absl::StrFormat("it does not lower the held-out loss (%.2f against %.2f of the base)",
                         MeanLoss(winner.losses), MeanLoss(evidence->base().losses));
-  } else if (gain.gain < options.margin_errors * gain.standard_error) {
+  } else if (!near && gain.gain < options.margin_errors * gain.standard_error) {
     evidence->why_base =
         absl::StrFormat("its gain of %.2f nats a token is within the noise (+-%.2f)", gain.gain,
                         gain.standard_error);

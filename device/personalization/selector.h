@@ -29,8 +29,12 @@ struct SelectOptions {
   int candidate_count = 3;     // personas whose loss is measured
   int64_t token_budget = 500;  // of held-out text a candidate
   bool blend = true;           // try the sum of halves of the best two
-  double margin_errors = 2.0;  // a persona must beat the base by this many standard errors ...
-  double min_gain = 0.02;      // ... and by this many nats a token
+  // A persona whose style is this near must only not lose to the base; any other must win by
+  // `margin_errors` standard errors and by `min_gain` nats a token: either kind of evidence is
+  // strong, or both are needed.
+  double near_style_distance = 0.18;
+  double margin_errors = 2.0;
+  double min_gain = 0.02;
   // A style further away than this (StyleDistance; 0.35 is typical of two different styles) is no
   // fit however the loss looks: a persona may help a stranger a little by being modern, and still
   // be somebody else's voice.
