@@ -1,0 +1,66 @@
+#include "simulations/report/persona_map.h"
+
+#include <Eigen/Dense>
+#include <algorithm>
+#include <cmath>
+
+#include "common/base/check.h"
+
+namespace lorikeet {
+
+std::vector<PlotPoint> ScaleToPlane(std::span<const double> distances, size_t n) {
+  LORIKEET_CHECK(distances.size() == n * n);
+  const auto count = static_cast<Eigen::Index>(n);
+  std::vector<PlotPoint> points(n);
+  if (n < 2) return points;
+  Eigen::MatrixXd squared(count, count);
+  for (Eigen::Index i = 0; i < count; ++i) {
+    for (Eigen::Index j = 0; j < count; ++j) {
+      const double d = distances[static_cast<size_t>(i * count + j)];
+      squared(i, j) = d * d;
+    }
+  }
+  const Eigen::MatrixXd centering =
+      Eigen::MatrixXd::Identity(count, count) -
+      Eigen::MatrixXd::Constant(count, count, 1.0 / static_cast<double>(count));
+  const Eigen::MatrixXd gram = -0.5 * centering * squared * centering;
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gram);  // eigenvalues ascend
+  const auto coordinate = [&](Eigen::Index i, Eigen::Index rank) {
+    const Eigen::Index column = count - 1 - rank;
+    return solver.eigenvectors()(i, column) *
+           std::sqrt(std::max(0.0, solver.eigenvalues()(column)));
+  };
+  for (Eigen::Index i = 0; i < count; ++i) {
+    points[static_cast<size_t>(i)] = {coordinate(i, 0), coordinate(i, 1)};
+  }
+  return points;
+}
+
+PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const double> distances) {
+  LORIKEET_CHECK(!landmarks.empty() && landmarks.size() == distances.size());
+  constexpr int kIterations = 200;
+  constexpr double kFloor = 1e-3;  // keeps the weight of an equal style finite
+  std::vector<double> weights(distances.size());
+  double total = 0;
+  PlotPoint at;
+  for (size_t i = 0; i < landmarks.size(); ++i) {
+    weights[i] = std::pow(std::max(distances[i], kFloor), -3);
+    total += weights[i];
+    at.x += weights[i] * landmarks[i].x;
+    at.y += weights[i] * landmarks[i].y;
+  }
+  at = {at.x / total, at.y / total};
+  for (int k = 0; k < kIterations; ++k) {
+    PlotPoint next;
+    for (size_t i = 0; i < landmarks.size(); ++i) {
+      const double dx = at.x - landmarks[i].x, dy = at.y - landmarks[i].y;
+      const double pull = distances[i] / std::max(std::hypot(dx, dy), 1e-9);
+      next.x += weights[i] * (landmarks[i].x + pull * dx);
+      next.y += weights[i] * (landmarks[i].y + pull * dy);
+    }
+    at = {next.x / total, next.y / total};
+  }
+  return at;
+}
+
+}  // namespace lorikeet

@@ -1,0 +1,27 @@
+// Personas and devices as points in the plane: near means alike in style.
+//
+// Personas are placed by classical multidimensional scaling of their cards' style distances
+// (Torgerson, "Multidimensional scaling", 1952).  A device is then placed among them from its own
+// distances to the personas alone (which never left the device but in its owner's report), by
+// majorizing the weighted stress of that one point.  Distances in the plane are approximate.
+#ifndef LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
+#define LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
+
+#include <span>
+#include <vector>
+
+#include "simulations/report/svg_plot.h"
+
+namespace lorikeet {
+
+// `distances` is n x n, symmetric, row-major, zero diagonal; one point a row.
+// REQUIRES: distances.size() == n * n.
+std::vector<PlotPoint> ScaleToPlane(std::span<const double> distances, size_t n);
+
+// The point whose distances to `landmarks` are closest to `distances`, near ones counting most.
+// REQUIRES: equal sizes, not empty, distances >= 0.
+PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const double> distances);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
