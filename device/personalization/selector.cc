@@ -189,7 +189,10 @@ void Choose(Evidence* evidence) {
   const SelectOptions& options = evidence->options;
   const std::vector<size_t> order = Finishers(*evidence);
   evidence->best = 0;
-  if (order.empty()) return;
+  if (order.empty()) {
+    evidence->why_base = "the base predicts you clearly better";
+    return;
+  }
   size_t best = order[0];
   // A blend must be clearly better than a single persona, which is simpler to explain and to
   // update.
@@ -263,9 +266,12 @@ std::string Reason(const Evidence& evidence, const StyleCard& owner) {
   const Persona& closest =
       evidence.catalog.personas[static_cast<size_t>(evidence.styles.front().index)];
   if (chosen.index == kNone) {
-    const std::vector<size_t> order = Finishers(evidence);
-    const Candidate& best = evidence.candidates[order.empty() ? 1 : order[0]];
-    return absl::StrCat(reason, "no persona fits: the best was ", Describe(evidence, best),
+    const Candidate* best = nullptr;
+    for (const Candidate& candidate : evidence.candidates) {
+      if (candidate.index == kNone || evidence.is_blend(candidate)) continue;
+      if (best == nullptr || Compare(*best, candidate).gain > 0) best = &candidate;
+    }
+    return absl::StrCat(reason, "no persona fits: the best was ", Describe(evidence, *best),
                         ", but ", evidence.why_base, ", so you start from the base.");
   }
   if (evidence.is_blend(chosen)) {

@@ -76,6 +76,19 @@ TEST(SelectorTest, TheBaseWinsWhenNothingFits) {
   EXPECT_THAT(selection->reason, HasSubstr("no persona fits"));
 }
 
+TEST(SelectorTest, PersonasThatHarmLoseEarlyAndTheReasonSaysSo) {
+  Catalog catalog = TwoPersonas();
+  for (Persona& persona : catalog.personas) {
+    for (float& value : persona.cores) value = -value;
+  }
+  const auto selection =
+      Select(LoadTinyModel(), TestPool(), catalog, SplitOf(ShoutingTexts(40)), {});
+  ASSERT_TRUE(selection.ok()) << selection.status();
+  EXPECT_EQ(selection->chosen, "base");
+  EXPECT_THAT(selection->reason, HasSubstr("but the base predicts you clearly better, so"));
+  EXPECT_LT(selection->ranked.back().score, 0);
+}
+
 TEST(SelectorTest, AFarStyleDoesNotFitHoweverTheLossLooks) {
   SelectOptions options;
   options.max_style_distance = -1;  // nothing is near enough
