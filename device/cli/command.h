@@ -22,6 +22,7 @@ void AddPerplexityCommand(Program& program);
 void AddPersonaCommands(Program& program);
 void AddPersonalizeCommand(Program& program);
 void AddPrivacyCommands(Program& program);
+void AddQuantizeCommand(Program& program);
 void AddSelectCommand(Program& program);
 void AddTokenizeCommand(Program& program);
 void AddVaultCommands(Program& program);

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   lorikeet::AddLogitsCommand(program);
   lorikeet::AddPerplexityCommand(program);
   lorikeet::AddBenchCommand(program);
+  lorikeet::AddQuantizeCommand(program);
   lorikeet::AddVaultCommands(program);
   lorikeet::AddPersonaCommands(program);
   lorikeet::AddSelectCommand(program);
