@@ -25,8 +25,9 @@ struct QuantizeArguments {
 absl::Status RunQuantize(const QuantizeArguments& arguments, Output& output) {
   const auto type = ParseTensorType(arguments.type);
   if (!type) {
-    return UsageError(absl::StrCat("quantize: expected one of ", ToAbsl(SupportedTensorTypes()),
-                                   ", got '", arguments.type, "'"));
+    return UsageError(absl::StrCat("quantize: expected one of ",
+                                   "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1", ", got '",
+                                   arguments.type, "'"));
   }
   ASSIGN_OR_RETURN(const auto model, GgufFile::Open(arguments.in));
   ThreadPool pool(arguments.threads);

@@ -13,6 +13,7 @@ namespace lorikeet {
 namespace {
 
 constexpr char kFileTypeKey[] = "general.file_type";
+constexpr char kAlignmentKey[] = "general.alignment";
 
 // llama.cpp's number for a file that is mostly of one type.
 uint32_t FileType(TensorType type) {
@@ -89,6 +90,7 @@ absl::StatusOr<Requantized> Requantize(const GgufFile& model, TensorType type, T
   }
   Requantized result;
   for (const auto& [key, value] : model.metadata()) {
+    if (key == kAlignmentKey) continue;  // the writer's own, its default
     if (key == kFileTypeKey) {
       result.file.AddUint32(key, FileType(type));
     } else {

@@ -62,6 +62,7 @@ TEST_F(RequantizeTest, F16AndBackLosesOnlyHalfPrecision) {
 
 TEST_F(RequantizeTest, RowsThatAreNotWholeBlocksKeepTheirType) {
   GgufWriter writer;
+  writer.AddUint32("general.alignment", 32);
   writer.AddTensor("odd", {80, 2}, std::vector<float>(160, 0.5f));
   writer.AddTensor("even", {64, 2}, std::vector<float>(128, 0.5f));
   const std::string input = writer.Serialize();
