@@ -54,7 +54,8 @@ struct RoundDescription {
   absl::Time mask_until;
   absl::Time acknowledge_until;
   absl::Time unmask_until;
-  double epsilon = 0;  // this round's guarantee at `delta`, for cohort_min honest survivors
+  double epsilon = 0;  // this round's guarantee at `delta` for cohort_min survivors, less the
+                       // corrupt ones planned for
   double delta = 0;
   bool demonstration =
       false;  // a fleet too small for the strict rule; devices refuse unless they opted in

@@ -60,7 +60,8 @@ void Agent::On(CallDone done) {
   if (IsTransient(done.response.status)) return Retry(done.response.status);
   failures_ = 0;
   pending_.reset();
-  if (IsFatal(done.response.status)) return Stop(done.response.status);
+  // Inside a round it may mean this round only; a revoked device hears it again at its next call.
+  if (IsFatal(done.response.status) && phase_ != Phase::kRound) return Stop(done.response.status);
   HandleAnswer(done.response);
 }
 
@@ -150,7 +151,8 @@ void Agent::Retry(const absl::Status& status) {
   ++failures_;
   resend_ = true;
   Report("retry", absl::StrFormat("%s: %s", RequestName(pending_->request), Message(status)));
-  Wait(delay * Jitter());
+  // The last attempt is made when the time is up, not a whole backoff later.
+  Wait(std::min(delay * Jitter(), first_failure_ + options_.give_up_after - now));
 }
 
 void Agent::HandleAnswer(const AgentResponse& response) {
@@ -186,42 +188,49 @@ void Agent::FollowCatalog() {
   if (BaseFingerprint().empty()) return FollowBase();
   phase_ = Phase::kCatalog;
   // A catalog of another base is not an older version of this one's.
-  auto installed = state_.catalog;
-  if (installed && installed->base_fingerprint != BaseFingerprint()) installed.reset();
+  const auto installed = HasCatalog() ? state_.catalog : std::nullopt;
   follower_ = std::make_unique<ReleaseFollower>(ReleaseKind::kCatalog, BaseFingerprint(),
                                                 options_.coordinator_key, installed, store_);
   Call(follower_->FirstRequest());
 }
 
 void Agent::HandleRelease(const AgentResponse& response) {
-  if (absl::IsNotFound(response.status)) return AfterRelease(/*complete=*/true);
+  if (absl::IsNotFound(response.status)) return AfterRelease(absl::OkStatus());
   auto next = follower_->Handle(response, clock_->Now());
   if (!next.ok()) {
-    Report("refused", absl::StrCat(ToAbsl(ReleaseKindName(follower_->kind())),
-                                   " release: ", ToAbsl(Message(next.status()))));
-    return AfterRelease(/*complete=*/false);
+    const absl::Status refused = Annotate(
+        next.status(), absl::StrCat(ToAbsl(ReleaseKindName(follower_->kind())), " release"));
+    Report("refused", std::string(Message(refused)));
+    return AfterRelease(refused);
   }
   if (*next) return Call(**std::move(next));
-  if (!follower_->changed()) return AfterRelease(/*complete=*/true);
+  if (!follower_->changed()) return AfterRelease(absl::OkStatus());
   const bool base = follower_->kind() == ReleaseKind::kBase;
+  // What was chosen from another base's catalog says nothing of this one's, whatever its version.
+  if (!base && !HasCatalog()) state_.personal.reset();
   (base ? state_.base : state_.catalog) = follower_->result();
   if (!Save()) return;
   Report("release", absl::StrFormat("%s version %d installed, %d bytes fetched",
                                     ReleaseKindName(follower_->kind()),
                                     follower_->result()->version, follower_->bytes_fetched()));
-  AfterRelease(/*complete=*/true);
+  AfterRelease(absl::OkStatus());
 }
 
-void Agent::AfterRelease(bool complete) {
+bool Agent::HasCatalog() const {
+  return state_.catalog && state_.catalog->base_fingerprint == BaseFingerprint();
+}
+
+void Agent::AfterRelease(const absl::Status& refused) {
   const bool base = follower_->kind() == ReleaseKind::kBase;
   follower_.reset();
   if (base && state_.base) return FollowCatalog();
-  if (base || !state_.catalog) {
+  if (base || !HasCatalog()) {
     if (options_.once) {
+      if (!refused.ok()) return Stop(refused);
       return Stop(absl::FailedPreconditionError(absl::StrCat(
           "the coordinator has released no usable ", base ? "base model" : "catalog")));
     }
-    if (complete)
+    if (refused.ok())
       Report("waiting", base ? "no base model is released yet" : "no catalog is released yet");
     return Wait(options_.poll_interval * Jitter());
   }
@@ -323,7 +332,10 @@ void Agent::Join(const RoundDescription& round) {
 
 void Agent::HandleRound(const AgentResponse& response) {
   const absl::Status& status = response.status;
-  if (absl::IsFailedPrecondition(status)) return Wait(options_.step_interval * Jitter());
+  // Another step is on: the next poll says which.  Without a ticket there is no next poll.
+  if (absl::IsFailedPrecondition(status) && participant_->advertised()) {
+    return Wait(options_.step_interval * Jitter());
+  }
   if (!status.ok()) {
     return LeaveRound(
         "round_failed",
@@ -366,16 +378,16 @@ void Agent::HandlePoll(const PollResult& poll) {
        Jitter());
 }
 
-void Agent::LeaveRound(std::string_view kind, std::string message) {
+void Agent::LeaveRound(std::string_view kind, const std::string& message) {
   participant_.reset();
   held_poll_.reset();
   pending_.reset();
   resend_ = false;
-  Report(kind, std::move(message));
+  Report(kind, message);
   // A failed round is not tried again at once: the next look is after the poll interval.
   phase_ = Phase::kSeek;
   if (kind == "round_done") return FollowCatalog();
-  if (options_.once) return Stop(absl::AbortedError("the round failed"));
+  if (options_.once) return Stop(absl::AbortedError(message));
   Wait(options_.poll_interval * Jitter());
 }
 

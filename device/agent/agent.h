@@ -130,7 +130,9 @@ class Agent {
   void FollowBase();
   void FollowCatalog();
   void HandleRelease(const AgentResponse& response);
-  void AfterRelease(bool complete);
+  // Of the base that is in use.
+  bool HasCatalog() const;
+  void AfterRelease(const absl::Status& refused);
   bool PersonalizeIsDue() const;
   void Personalize();
   void Seek();
@@ -139,7 +141,7 @@ class Agent {
   absl::Status CheckAndCharge(const RoundDescription& round);
   void HandleRound(const AgentResponse& response);
   void HandlePoll(const PollResult& poll);
-  void LeaveRound(std::string_view kind, std::string message);
+  void LeaveRound(std::string_view kind, const std::string& message);
   bool StopIsDue() const;
   std::string BaseFingerprint() const;
 

@@ -91,7 +91,7 @@ class DirectoryAgentStore final : public AgentStore {
 };
 
 // In memory, for simulated devices: survives a simulated crash of its agent.
-class MemoryAgentStore final : public AgentStore {
+class MemoryAgentStore : public AgentStore {
  public:
   absl::StatusOr<AgentState> Load() override { return state_; }
   absl::Status Save(const AgentState& state) override;

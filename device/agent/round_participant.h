@@ -22,7 +22,8 @@ class RoundParticipant {
   // R0.
   absl::StatusOr<AgentRequest> Advertise();
   void SetTicket(uint32_t ticket) { ticket_ = ticket; }
-  PollQuery Poll() const { return {round_.secagg.session, ticket_}; }
+  bool advertised() const { return ticket_.has_value(); }  // the keys were accepted
+  PollQuery Poll() const { return {round_.secagg.session, ticket_.value_or(0)}; }
 
   // The noised contribution, when training has finished.
   void SetContribution(EncodedDelta contribution) { contribution_ = std::move(contribution); }
@@ -38,7 +39,7 @@ class RoundParticipant {
 
   RoundDescription round_;
   std::unique_ptr<SecAggClient> client_;
-  uint32_t ticket_ = 0;
+  std::optional<uint32_t> ticket_;
   RoundPhase answered_ = RoundPhase::kAdvertise;  // last phase whose message was made
   std::optional<EncodedDelta> contribution_;
 };

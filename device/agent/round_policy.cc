@@ -32,6 +32,10 @@ absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& polic
         absl::StrFormat("round refused: expected epsilon of at most %g, got %g",
                         policy.max_round_epsilon, round.epsilon));
   }
+  if (!(round.delta <= policy.max_delta)) {
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "round refused: expected delta of at most %g, got %g", policy.max_delta, round.delta));
+  }
   if (state.epsilon_spent + round.epsilon > policy.max_total_epsilon) {
     return absl::PermissionDeniedError(absl::StrFormat(
         "round refused: epsilon %g would bring this device to %g, over its limit of %g",
@@ -61,12 +65,13 @@ absl::Status CheckInstalled(const RoundDescription& round, const AgentState& sta
   return absl::OkStatus();
 }
 
-// The stated epsilon must follow from the stated noise, for the fewest survivors that the round
-// allows.
+// The stated epsilon must cover what the stated noise gives for the fewest survivors that the round
+// allows.  It may be more: a coordinator that reckons with corrupt devices, which add no noise,
+// states more, and more is charged.
 absl::Status CheckPrivacyFigures(const RoundDescription& round) {
   ASSIGN_OR_RETURN(const double epsilon, RoundEpsilon(round.encoding, round.secagg.cohort_min,
                                                       /*rounds=*/1, round.delta));
-  if (!(std::abs(epsilon - round.epsilon) <= 1e-6 * std::max(1.0, std::abs(epsilon)))) {
+  if (!std::isfinite(epsilon) || !(round.epsilon >= epsilon - 1e-6 * std::max(1.0, epsilon))) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "round refused: it states epsilon %g, but its noise gives %g", round.epsilon, epsilon));
   }

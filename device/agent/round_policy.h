@@ -15,13 +15,14 @@ struct RoundPolicy {
   bool allow_demonstration = false;  // take part in rounds that are labelled as a demonstration
   int min_cohort = 30;               // floor for n_min of a real round
   double max_round_epsilon = 8;
+  double max_delta = 1e-5;        // an epsilon means something for a small delta only
   double max_total_epsilon = 50;  // over the device's life, basic composition
 };
 
 // OK if the device may join.  PERMISSION_DENIED: the owner's consent or a limit of the policy;
 // FAILED_PRECONDITION: another base or catalog than the installed one, joined before, or too late;
 // INVALID_ARGUMENT: a description that contradicts itself (layout, privacy figures).  Demonstration
-// rounds skip the limits on cohort and epsilon, nothing else.
+// rounds skip the limits on cohort, epsilon and delta, nothing else.
 absl::Status CheckRound(const RoundDescription& round, const RoundPolicy& policy,
                         const AgentState& state, const Catalog& catalog, absl::Time now);
 

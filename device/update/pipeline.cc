@@ -18,6 +18,9 @@ absl::StatusOr<AdapterDelta> LayOut(const CoreDelta& delta, int persona_index,
     return absl::InvalidArgumentError(absl::StrFormat("update: expected a persona below %d, got %d",
                                                       layout.persona_count, persona_index));
   }
+  if (!std::isfinite(delta.loss_before) || !std::isfinite(delta.loss_after)) {
+    return absl::InvalidArgumentError("update: expected finite losses");
+  }
   const double largest_loss = layout.loss_bound * layout.loss_weight;
   const double left = clip_norm * clip_norm - layout.count_weight * layout.count_weight -
                       2 * largest_loss * largest_loss;

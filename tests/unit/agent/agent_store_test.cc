@@ -1,0 +1,110 @@
+// What survives a restart, for both stores.
+#include "device/agent/agent_store.h"
+
+#include "common/base/file.h"
+#include "tests/support/shared_data.h"
+#include "tests/unit/agent/agent_fixture.h"
+
+namespace lorikeet {
+namespace {
+
+class AgentStoreTest : public testing::TestWithParam<bool> {
+ protected:
+  AgentStoreTest() {
+    if (GetParam()) {
+      store_ = DirectoryAgentStore::Open(dir_).value();
+    } else {
+      store_ = std::make_unique<MemoryAgentStore>();
+    }
+  }
+  const std::string dir_ = MakeTempDir("agent-store");
+  std::unique_ptr<AgentStore> store_;
+  const TestRelease release_{.content = std::string(3000, 'r')};
+};
+
+TEST_P(AgentStoreTest, KeepsTheState) {
+  EXPECT_EQ(store_->Load()->rounds_done, 0) << "defaults at first";
+  AgentState state;
+  state.base = InstalledRelease{3, Blake2b(AsBytes("base")), kTestBase};
+  state.catalog = InstalledRelease{9, Blake2b(AsBytes("catalog")), kTestBase};
+  state.personal = PersonalSummary{.catalog_version = 9,
+                                   .chosen = "brief+formal",
+                                   .contributes_to = "brief",
+                                   .reason = "a \"quoted\" reason",
+                                   .verdict = "kept",
+                                   .loss_base = 3.5,
+                                   .loss_persona = 3.25,
+                                   .loss_personalized = 3,
+                                   .kept = true,
+                                   .at = absl::FromUnixMillis(1700000000123)};
+  state.joined = {Blake2b(AsBytes("one")), Blake2b(AsBytes("two"))};
+  state.rounds_done = 2;
+  state.last_round_catalog = 8;
+  state.epsilon_spent = 1.0 / 3;
+  ASSERT_TRUE(store_->Save(state).ok());
+  const AgentState back = store_->Load().value();
+  EXPECT_EQ(back.base->file_hash, state.base->file_hash);
+  EXPECT_EQ(back.catalog->version, 9u);
+  EXPECT_EQ(back.catalog->base_fingerprint, kTestBase);
+  EXPECT_EQ(back.personal->reason, state.personal->reason);
+  EXPECT_EQ(back.personal->contributes_to, "brief");
+  EXPECT_EQ(back.personal->loss_persona, 3.25);
+  EXPECT_TRUE(back.personal->kept);
+  EXPECT_EQ(back.personal->at, state.personal->at);
+  EXPECT_EQ(back.joined, state.joined);
+  EXPECT_EQ(back.rounds_done, 2);
+  EXPECT_EQ(back.last_round_catalog, 8u);
+  EXPECT_EQ(back.epsilon_spent, state.epsilon_spent) << "to the last bit";
+}
+
+TEST_P(AgentStoreTest, AssemblesVerifiesAndDeletesFiles) {
+  const ManifestFile file = release_.File();
+  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u);
+  ASSERT_TRUE(store_->AppendPartial(file.hash, 0, release_.content.substr(0, 2000)).ok());
+  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 2000u);
+  EXPECT_FALSE(store_->HasFile(file.hash));
+  // What lay behind the offset is cut.
+  ASSERT_TRUE(store_->AppendPartial(file.hash, 1024, release_.content.substr(1024)).ok());
+  ASSERT_TRUE(store_->FinishFile(file).ok());
+  EXPECT_TRUE(store_->HasFile(file.hash));
+  EXPECT_EQ(store_->FileContent(file.hash).value(), release_.content);
+  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u);
+  ASSERT_TRUE(store_->KeepOnly({file.hash}).ok());
+  EXPECT_TRUE(store_->HasFile(file.hash));
+  ASSERT_TRUE(store_->KeepOnly({}).ok());
+  EXPECT_FALSE(store_->HasFile(file.hash));
+}
+
+TEST_P(AgentStoreTest, DropsADownloadThatIsNotTheFile) {
+  const ManifestFile file = release_.File();
+  for (const std::string& bad : {std::string(3000, 'x'), std::string(2999, 'r')}) {
+    ASSERT_TRUE(store_->AppendPartial(file.hash, 0, bad).ok());
+    EXPECT_TRUE(absl::IsDataLoss(store_->FinishFile(file)));
+    EXPECT_FALSE(store_->HasFile(file.hash));
+    EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u) << "starts afresh";
+  }
+  EXPECT_FALSE(store_->FinishFile(file).ok()) << "nothing is there";
+}
+
+INSTANTIATE_TEST_SUITE_P(Stores, AgentStoreTest, testing::Bool(),
+                         [](const auto& one) { return one.param ? "Directory" : "Memory"; });
+
+TEST(DirectoryAgentStoreTest, AStateThatIsNotOneIsDataLoss) {
+  const std::string dir = MakeTempDir("agent-state");
+  const auto store = DirectoryAgentStore::Open(dir).value();
+  AgentState state;
+  state.catalog = InstalledRelease{1, {}, kTestBase};
+  ASSERT_TRUE(store->Save(state).ok());
+  const std::string good = ReadFile(dir + "/state.json").value();
+  std::string other_format = good;
+  other_format.replace(other_format.find("\"format\": 1"), 11, "\"format\": 9");
+  for (const std::string& bad :
+       {std::string(), good.substr(0, good.size() / 2), std::string("[]"), other_format}) {
+    ASSERT_TRUE(WriteFileAtomic(dir + "/state.json", bad).ok());
+    EXPECT_TRUE(absl::IsDataLoss(store->Load().status())) << bad;
+    EXPECT_THAT(std::string(store->Load().status().message()), testing::HasSubstr("state.json"));
+  }
+}
+
+}  // namespace
+}  // namespace lorikeet
