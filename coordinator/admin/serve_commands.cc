@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/hash.h"
 #include "common/base/log.h"
 #include "common/base/random.h"
@@ -61,6 +62,8 @@ absl::StatusOr<FederationServer::Options> ServerOptions(const ServeOptions& opti
 
 absl::Status RunServe(const ServeOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(options.config));
+  ASSIGN_OR_RETURN(const auto lock,
+                   FileLock::Acquire(absl::StrCat(workspace->settings.store_path, ".serving")));
   ASSIGN_OR_RETURN(const SigningKey key, workspace->ReadSigningKey());
   SystemRandom random;
   Coordinator::Options core;

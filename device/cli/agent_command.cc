@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
@@ -122,6 +123,7 @@ absl::Status RunAgentCommand(AgentArguments a, Output& out) {
   ASSIGN_OR_RETURN(const AgentOptions options, AgentOptionsFor(a));
   ASSIGN_OR_RETURN(const auto service, Connect(a));
   ASSIGN_OR_RETURN(const auto store, DirectoryAgentStore::Open(a.state));
+  ASSIGN_OR_RETURN(const auto lock, FileLock::Acquire(a.state + "/lock"));
   const SystemClock clock;
   SystemRandom random;
   ThreadPool pool(a.threads);

@@ -5,17 +5,20 @@
 #include <numeric>
 
 #include "common/base/file.h"
+#include "common/base/file_lock.h"
 #include "common/base/hash.h"
 #include "common/base/random.h"
 #include "common/base/strings.h"
 #include "common/base/tensor_type.h"
 #include "common/base/thread_pool.h"
+#include "common/base/utf8.h"
 #include "tests/support/shared_data.h"
 
 namespace lorikeet {
 namespace {
 
-// RFC 7693 gives BLAKE2b-512; this is the 256-bit digest of "abc" from the BLAKE2 reference implementation.
+// RFC 7693 gives BLAKE2b-512; this is the 256-bit digest of "abc" from the BLAKE2 reference
+// implementation.
 TEST(HashTest, KnownDigest) {
   EXPECT_EQ(ToHex(Blake2b(AsBytes("abc"))),
             "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319");
@@ -77,6 +80,25 @@ TEST(FileTest, MapsAndReportsMissing) {
   ASSERT_TRUE(WriteFileAtomic(path, "mapped").ok());
   EXPECT_EQ(AsChars(MappedFile::Open(path).value()->bytes()), "mapped");
   EXPECT_EQ(MappedFile::Open(path + "x").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(FileLockTest, SecondHolderIsRefusedUntilTheFirstLetsGo) {
+  const std::string path = MakeTempDir("base") + "/lock";
+  auto first = FileLock::Acquire(path);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(FileLock::Acquire(path).status().code(), absl::StatusCode::kAlreadyExists);
+  first->reset();
+  EXPECT_TRUE(FileLock::Acquire(path).ok());
+  EXPECT_FALSE(FileLock::Acquire(path + "/none/lock").ok());
+}
+
+TEST(Utf8Test, FindsTheFirstBadByte) {
+  EXPECT_EQ(FindInvalidUtf8("plain, \xc3\xa9, \xe2\x82\xac, \xf0\x9f\xa6\x9c"), std::nullopt);
+  EXPECT_EQ(FindInvalidUtf8("ab\xff"), 2u);
+  EXPECT_EQ(FindInvalidUtf8("\xc0\xaf"), 0u);          // overlong
+  EXPECT_EQ(FindInvalidUtf8("\xed\xa0\x80"), 0u);      // surrogate
+  EXPECT_EQ(FindInvalidUtf8("\xf4\x90\x80\x80"), 0u);  // over U+10FFFF
+  EXPECT_EQ(FindInvalidUtf8("x\xe2\x82"), 1u);         // cut off
 }
 
 TEST(ThreadPoolTest, CoversEveryIndexOnce) {
