@@ -1,0 +1,76 @@
+// A store that keeps nothing itself, and shows what ends a round before its events are deleted.
+#ifndef LORIKEET_SIMULATIONS_WORLD_RECORDING_STORE_H_
+#define LORIKEET_SIMULATIONS_WORLD_RECORDING_STORE_H_
+
+#include <functional>
+
+#include "coordinator/storage/store.h"
+#include "simulations/world/observer.h"
+
+namespace lorikeet {
+
+class RecordingStore final : public Store {
+ public:
+  using Callback = std::function<void(const FinishedRound&)>;
+  // `store` must outlive this.
+  RecordingStore(Store* store, Callback finished) : store_(store), finished_(std::move(finished)) {}
+
+  absl::Status SetMeta(std::string_view key, std::string_view value) override {
+    return store_->SetMeta(key, value);
+  }
+  absl::StatusOr<std::optional<std::string>> GetMeta(std::string_view key) override {
+    return store_->GetMeta(key);
+  }
+  absl::Status AddTask(const TaskRecord& task) override { return store_->AddTask(task); }
+  absl::Status SetTaskState(std::string_view name, TaskState state) override {
+    return store_->SetTaskState(name, state);
+  }
+  absl::StatusOr<std::vector<TaskRecord>> ListTasks() override { return store_->ListTasks(); }
+  absl::StatusOr<int64_t> OpenRound(const RoundRecord& round, const LedgerRecord& ledger) override {
+    return store_->OpenRound(round, ledger);
+  }
+  absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) override {
+    return store_->AppendRoundEvent(round_id, event);
+  }
+  absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) override {
+    return store_->RoundEvents(round_id);
+  }
+  absl::Status FinishRound(const RoundRecord& round, bool spent,
+                           const std::optional<ReleaseRecord>& release) override;
+  absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) override {
+    return store_->ListRounds(task);
+  }
+  absl::StatusOr<std::vector<RoundRecord>> OpenRounds() override { return store_->OpenRounds(); }
+  absl::StatusOr<RoundRecord> FindRound(const SessionId& session) override {
+    return store_->FindRound(session);
+  }
+  absl::Status AddRelease(const ReleaseRecord& release) override {
+    return store_->AddRelease(release);
+  }
+  absl::StatusOr<std::optional<ReleaseRecord>> LatestRelease(
+      ReleaseKind kind, std::string_view base_fingerprint) override {
+    return store_->LatestRelease(kind, base_fingerprint);
+  }
+  absl::StatusOr<std::vector<ReleaseRecord>> ListReleases() override {
+    return store_->ListReleases();
+  }
+  absl::Status AddDevice(const DeviceRecord& device) override { return store_->AddDevice(device); }
+  absl::Status RevokeDevice(std::string_view id, absl::Time when) override {
+    return store_->RevokeDevice(id, when);
+  }
+  absl::StatusOr<std::optional<DeviceRecord>> FindDevice(std::string_view id) override {
+    return store_->FindDevice(id);
+  }
+  absl::StatusOr<std::vector<DeviceRecord>> ListDevices() override { return store_->ListDevices(); }
+  absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) override {
+    return store_->ListLedger(task);
+  }
+
+ private:
+  Store* store_;
+  Callback finished_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_SIMULATIONS_WORLD_RECORDING_STORE_H_

@@ -1,0 +1,62 @@
+#include "simulations/world/sim_coordinator.h"
+
+#include <utility>
+
+#include "common/base/status_macros.h"
+#include "coordinator/registry/device_registry.h"
+
+namespace lorikeet {
+
+SimCoordinator::SimCoordinator(const Options& options, const Clock* clock)
+    : options_(options),
+      clock_(clock),
+      random_("simulated coordinator", options.seed),
+      key_(SigningKey::Generate(&random_)) {}
+
+absl::StatusOr<std::unique_ptr<SimCoordinator>> SimCoordinator::Create(
+    const Options& options, const Catalog& catalog, const std::vector<std::string>& devices,
+    const Clock* clock, RecordingStore::Callback finished) {
+  RETURN_IF_ERROR(CheckTaskConfig(options.task));
+  auto sim = std::unique_ptr<SimCoordinator>(new SimCoordinator(options, clock));
+  ASSIGN_OR_RETURN(sim->store_, SqliteStore::Open(":memory:", /*create=*/true));
+  sim->recording_ = std::make_unique<RecordingStore>(sim->store_.get(), std::move(finished));
+  Publisher publisher(
+      {.store = sim->store_.get(), .blobs = &sim->blobs_, .key = &sim->key_, .clock = clock});
+  ASSIGN_OR_RETURN(const ReleaseRecord release,
+                   publisher.MakeCatalogRelease(catalog, "simulation", /*parent=*/""));
+  RETURN_IF_ERROR(sim->store_->AddRelease(release));
+  RETURN_IF_ERROR(sim->store_->AddTask({.name = options.task.name,
+                                        .config = TaskConfigToJson(options.task),
+                                        .created = clock->Now()}));
+  for (const std::string& device : devices) {
+    RETURN_IF_ERROR(EnrollDevice(sim->store_.get(), device, clock->Now()));
+  }
+  RETURN_IF_ERROR(sim->Start());
+  return sim;
+}
+
+absl::Status SimCoordinator::Start() {
+  ASSIGN_OR_RETURN(coordinator_, Coordinator::Create({.store = recording_.get(),
+                                                      .blobs = &blobs_,
+                                                      .clock = clock_,
+                                                      .random = &random_,
+                                                      .key = &key_,
+                                                      .poll_interval = options_.poll_interval}));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> SimCoordinator::CatalogVersion() {
+  ASSIGN_OR_RETURN(const auto release,
+                   store_->LatestRelease(ReleaseKind::kCatalog, options_.task.base_fingerprint));
+  if (!release) return absl::InternalError("simulation: no catalog is published");
+  return release->version;
+}
+
+absl::StatusOr<int> SimCoordinator::RoundsDone() {
+  ASSIGN_OR_RETURN(const auto rounds, store_->ListRounds(options_.task.name));
+  int done = 0;
+  for (const RoundRecord& round : rounds) done += round.status == RoundStatus::kDone ? 1 : 0;
+  return done;
+}
+
+}  // namespace lorikeet

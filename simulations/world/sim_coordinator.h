@@ -1,0 +1,64 @@
+// The production coordinator over stores in memory, which can be killed and started again.
+#ifndef LORIKEET_SIMULATIONS_WORLD_SIM_COORDINATOR_H_
+#define LORIKEET_SIMULATIONS_WORLD_SIM_COORDINATOR_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/adapter/catalog.h"
+#include "common/base/random.h"
+#include "common/crypto/sign.h"
+#include "coordinator/distribution/blob_store.h"
+#include "coordinator/rounds/coordinator.h"
+#include "coordinator/storage/sqlite_store.h"
+#include "simulations/world/recording_store.h"
+
+namespace lorikeet {
+
+class SimCoordinator {
+ public:
+  struct Options {
+    TaskConfig task;
+    uint64_t seed = 1;
+    absl::Duration poll_interval = absl::Seconds(2);  // asked of devices
+  };
+  // Publishes the catalog, creates the task and enrolls the devices.  `clock` is borrowed.
+  static absl::StatusOr<std::unique_ptr<SimCoordinator>> Create(
+      const Options& options, const Catalog& catalog, const std::vector<std::string>& devices,
+      const Clock* clock, RecordingStore::Callback finished);
+
+  // Null while it is killed.
+  FederationService* service() { return coordinator_.get(); }
+  // As kill -9: what is not in the store is gone.
+  void Kill() { coordinator_.reset(); }
+  absl::Status Start();
+  void Tick() {
+    if (coordinator_ != nullptr) coordinator_->Tick();
+  }
+
+  Store* store() { return store_.get(); }
+  BlobStore* blobs() { return &blobs_; }
+  Ed25519PublicKey public_key() const { return key_.public_key(); }
+  // The newest catalog's version, and rounds done.
+  absl::StatusOr<uint64_t> CatalogVersion();
+  absl::StatusOr<int> RoundsDone();
+
+ private:
+  SimCoordinator(const Options& options, const Clock* clock);
+  Options options_;
+  const Clock* clock_;
+  SeededRandom random_;
+  SigningKey key_;
+  MemoryBlobStore blobs_;
+  std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<RecordingStore> recording_;
+  std::unique_ptr<Coordinator> coordinator_;
+};
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_SIMULATIONS_WORLD_SIM_COORDINATOR_H_
