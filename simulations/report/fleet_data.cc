@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
@@ -67,6 +68,16 @@ FleetChoice ChoiceFrom(const json& document) {
   FleetChoice choice;
   choice.catalog_version = document.at("catalog_version").get<uint64_t>();
   choice.chosen = document.at("chosen").get<std::string>();
+  std::vector<std::string> parts;
+  double most = 0;
+  for (const auto& [id, weight] : document.at("weights").items()) {
+    parts.push_back(id);
+    if (weight.get<double>() > most) {
+      most = weight.get<double>();
+      choice.heaviest = id;
+    }
+  }
+  if (parts.size() > 1) choice.chosen = absl::StrJoin(parts, " + ");
   choice.reason = document.at("reason").get<std::string>();
   choice.style = document.at("sentence").get<std::string>();
   choice.outcome = document.at("outcome").get<std::string>();

@@ -28,7 +28,8 @@ namespace lorikeet {
 // One device, one catalog version.  Losses are held-out, nats a token.
 struct FleetChoice {
   uint64_t catalog_version = 0;
-  std::string chosen;
+  std::string chosen;    // persona id, "a + b" for a blend, or "base"
+  std::string heaviest;  // the persona with most weight in it; empty: none
   std::string reason;
   std::string style;    // how this owner writes, in a few words
   std::string outcome;  // "kept", "persona" or "rolled back"

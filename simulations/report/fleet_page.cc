@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "simulations/report/html_page.h"
 #include "simulations/report/persona_map.h"
 #include "simulations/report/svg_plot.h"
@@ -79,27 +78,30 @@ std::string WhatHappened(const FleetRun& run) {
 }
 
 void AddDevices(const FleetRun& run, HtmlPage* page) {
-  std::vector<std::vector<std::string>> rows;
+  std::vector<std::vector<std::string>> rows, reasons;
   std::vector<BarGroup> bars;
   for (const FleetDevice& device : run.devices) {
     const FleetChoice& last = device.choices.back();
     rows.push_back({device.name, Personas(device), Loss(last.loss_base), Loss(last.loss_persona),
                     Loss(last.LossInUse()), Percent(1 - last.LossInUse() / last.loss_base),
-                    Kept(last), device.choices.front().reason});
+                    Kept(last)});
+    reasons.push_back({device.name, device.choices.front().reason});
     bars.push_back({device.name, {last.loss_base, last.loss_persona, last.LossInUse()}});
   }
   page->Heading("Devices")
       .Paragraph(
           "Losses are nats a token on text that was neither trained on nor used to choose. "
           "\"In use\" is what the device runs with after its last decision.")
-      .Table({"device", "persona", "base", "persona", "in use", "lower by", "last decision", "why"},
-             rows)
+      .Table({"device", "persona", "base", "persona", "in use", "lower by", "last decision"}, rows)
       .Figure(
           BarPlot(
               bars, {"base", "persona", "in use"},
               {.x_label = "device", .y_label = "held-out loss", .y_from_zero = true, .width = 760}),
           "Held-out loss of the base model, of the persona each device chose, and of what the "
-          "device uses in the end. Lower is better.");
+          "device uses in the end. Lower is better.")
+      .Heading("Why these personas")
+      .Paragraph("What each device told its owner after looking at its first catalog:")
+      .Table({"device", "why"}, reasons);
 }
 
 std::vector<PlotPoint> RunningMean(const std::vector<PlotPoint>& points) {
@@ -154,7 +156,7 @@ void AddPersonaMap(const FleetRun& run, HtmlPage* page) {
     std::vector<double> to;
     int style = 7;
     for (size_t i = 0; i < n; ++i) {
-      if (first.chosen == personas[i].id) style = static_cast<int>(i);
+      if (first.heaviest == personas[i].id) style = static_cast<int>(i);
       const auto found = first.style_distance.find(personas[i].id);
       if (found == first.style_distance.end()) continue;
       landmarks.push_back(places[i]);
@@ -165,10 +167,10 @@ void AddPersonaMap(const FleetRun& run, HtmlPage* page) {
     points.push_back({device.name, place.x, place.y, style, false});
   }
   page->Heading("Who is like whom")
-      .Figure(ScatterPlot(points, {.x_label = "", .y_label = "", .height = 400}),
-              "Large: personas. Small: devices, in the colour of the persona they chose (grey: "
-              "none, or a blend). Near means alike in style; a plane shows such distances only "
-              "roughly.")
+      .Figure(
+          ScatterPlot(points, {.x_label = "", .y_label = "", .height = 400}),
+          "Large: personas. Small: devices, in the colour of the persona they chose (grey: none). "
+          "Near means alike in style; a plane shows such distances only roughly.")
       .Table({"persona", "style"}, sentences);
 }
 
@@ -293,11 +295,11 @@ std::string FleetPage(const FleetRun& run) {
 
 std::string FleetTable(const FleetRun& run) {
   std::string table =
-      absl::StrFormat("%-9s %-14s %7s %8s %7s  %-30s %s\n", "device", "persona", "base", "persona",
+      absl::StrFormat("%-9s %-21s %7s %8s %7s  %-30s %s\n", "device", "persona", "base", "persona",
                       "in use", "last decision", "the owner writes");
   for (const FleetDevice& device : run.devices) {
     const FleetChoice& last = device.choices.back();
-    absl::StrAppendFormat(&table, "%-9s %-14s %7.3f %8.3f %7.3f  %-30s %s\n", device.name,
+    absl::StrAppendFormat(&table, "%-9s %-21s %7.3f %8.3f %7.3f  %-30s %s\n", device.name,
                           last.chosen, last.loss_base, last.loss_persona, last.LossInUse(),
                           Kept(last), last.style);
   }

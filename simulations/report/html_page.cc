@@ -15,10 +15,10 @@ p { max-width: 46rem; } .note { border-left: 4px solid var(--accent); background
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; width: 100%; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { font-variant-numeric: tabular-nums; }
-figure { margin: 1rem 0; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
+figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
 blockquote { margin: .8rem 0; padding: .5rem .9rem; background: var(--band); white-space: pre-wrap; font-size: .92rem; }
 blockquote b { display: block; color: var(--soft); font-weight: 600; font-size: .82rem; }
-.plot { width: 100%; max-width: 46rem; height: auto; } .plot text { fill: var(--ink); font: 11px system-ui, sans-serif; }
+.plot { width: 100%; min-width: 34rem; max-width: 46rem; height: auto; } .plot text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 .plot .tick { fill: var(--soft); } .plot .axis { font-size: 12px; } .plot .landmark { font-weight: 600; font-size: 12px; }
 .mid { text-anchor: middle; } .end { text-anchor: end; } .grid { stroke: var(--line); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke: currentColor; } .fill { fill: currentColor; }

@@ -7,6 +7,29 @@
 #include "common/base/status_macros.h"
 
 namespace lorikeet {
+namespace {
+
+constexpr int kIterations = 200;
+constexpr double kTiny = 1e-9;
+
+// One Guttman transform: every point moves to the mean of where the others want it.
+std::vector<PlotPoint> Majorize(const std::vector<PlotPoint>& points,
+                                std::span<const double> distances) {
+  const size_t n = points.size();
+  std::vector<PlotPoint> next(n);
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t j = 0; j < n; ++j) {
+      if (i == j) continue;
+      const double dx = points[i].x - points[j].x, dy = points[i].y - points[j].y;
+      const double stretch = distances[i * n + j] / std::max(std::hypot(dx, dy), kTiny);
+      next[i].x += stretch * dx / static_cast<double>(n);
+      next[i].y += stretch * dy / static_cast<double>(n);
+    }
+  }
+  return next;
+}
+
+}  // namespace
 
 std::vector<PlotPoint> ScaleToPlane(std::span<const double> distances, size_t n) {
   LORIKEET_CHECK(distances.size() == n * n);
@@ -33,12 +56,12 @@ std::vector<PlotPoint> ScaleToPlane(std::span<const double> distances, size_t n)
   for (Eigen::Index i = 0; i < count; ++i) {
     points[static_cast<size_t>(i)] = {coordinate(i, 0), coordinate(i, 1)};
   }
+  for (int k = 0; k < kIterations; ++k) points = Majorize(points, distances);
   return points;
 }
 
 PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const double> distances) {
   LORIKEET_CHECK(!landmarks.empty() && landmarks.size() == distances.size());
-  constexpr int kIterations = 200;
   constexpr double kFloor = 1e-3;  // keeps the weight of an equal style finite
   std::vector<double> weights(distances.size());
   double total = 0;
@@ -54,7 +77,7 @@ PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const doubl
     PlotPoint next;
     for (size_t i = 0; i < landmarks.size(); ++i) {
       const double dx = at.x - landmarks[i].x, dy = at.y - landmarks[i].y;
-      const double pull = distances[i] / std::max(std::hypot(dx, dy), 1e-9);
+      const double pull = distances[i] / std::max(std::hypot(dx, dy), kTiny);
       next.x += weights[i] * (landmarks[i].x + pull * dx);
       next.y += weights[i] * (landmarks[i].y + pull * dy);
     }

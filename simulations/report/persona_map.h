@@ -1,9 +1,10 @@
 // Personas and devices as points in the plane: near means alike in style.
 //
-// Personas are placed by classical multidimensional scaling of their cards' style distances
-// (Torgerson, "Multidimensional scaling", 1952).  A device is then placed among them from its own
-// distances to the personas alone (which never left the device but in its owner's report), by
-// majorizing the weighted stress of that one point.  Distances in the plane are approximate.
+// Personas are placed by multidimensional scaling of their cards' style distances: classically
+// (Torgerson, "Multidimensional scaling", 1952), then by majorizing the stress (de Leeuw,
+// "Convergence of the majorization method", 1988).  A device is placed among them from its own
+// distances to the personas, by majorizing the weighted stress of that one point.  Distances in the
+// plane are approximate.
 #ifndef LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
 #define LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
 
