@@ -102,7 +102,24 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, uint64_t max_bytes
   }
 }
 
+namespace {
+
+// A device or a pipe (--out /dev/null, /dev/stdout) is written to, never replaced.
+bool IsSpecialFile(const std::string& path) {
+  struct stat info;
+  return stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode);
+}
+
+absl::Status WriteSpecialFile(const std::string& path, std::string_view content) {
+  FileDescriptor file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (file.get() < 0) return ErrnoError("open", path);
+  return WriteAll(file.get(), content, path);
+}
+
+}  // namespace
+
 absl::Status WriteFileAtomic(const std::string& path, std::string_view content, unsigned mode) {
+  if (IsSpecialFile(path)) return WriteSpecialFile(path, content);
   const std::string temporary = absl::StrCat(path, ".tmp.", getpid());
   absl::Status status;
   {

@@ -1,4 +1,7 @@
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -73,6 +76,17 @@ TEST(FileTest, AtomicWriteReplacesWholeAndKeepsOldOnError) {
   EXPECT_EQ(WriteFileAtomic(dir + "/none/f", "x").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadFile(path, 2).status().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir), {}), 1);
+}
+
+TEST(FileTest, ADeviceIsWrittenToAndNotReplaced) {
+  const std::string path = MakeTempDir("base") + "/pipe";
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const int reader = open(path.c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_TRUE(WriteFileAtomic(path, "through").ok());
+  char buffer[16];
+  EXPECT_EQ(read(reader, buffer, sizeof(buffer)), 7);
+  close(reader);
+  EXPECT_TRUE(std::filesystem::is_fifo(path));
 }
 
 TEST(FileTest, MapsAndReportsMissing) {
