@@ -20,8 +20,10 @@ absl::Status SqliteError(int code, std::string_view what, std::string_view detai
       return absl::DataLossError(message);
     case SQLITE_FULL:
     case SQLITE_NOMEM:
-    case SQLITE_IOERR:
       return absl::ResourceExhaustedError(message);
+    case SQLITE_IOERR:  // so says SQLite when the files beside the database find no room
+      return absl::ResourceExhaustedError(
+          absl::StrCat(message, ": expected room to write, the disk is full or failing"));
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:

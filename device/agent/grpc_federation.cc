@@ -1,8 +1,10 @@
 #include "device/agent/grpc_federation.h"
 
+#include <grpc/support/log.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -113,6 +115,8 @@ class GrpcFederation final : public FederationService {
 
 absl::StatusOr<std::unique_ptr<FederationService>> ConnectGrpcFederation(
     const GrpcFederationOptions& options) {
+  // What the library would print on stderr is in the status of the call, and is reported once.
+  if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   if (options.target.empty())
     return absl::InvalidArgumentError("coordinator: expected HOST:PORT, got nothing");
   if (options.ca_certificate.empty() || options.certificate.empty() ||
