@@ -92,7 +92,9 @@ void AddDevices(const FleetRun& run, HtmlPage* page) {
       .Paragraph(
           "Losses are nats a token on text that was neither trained on nor used to choose. "
           "\"In use\" is what the device runs with after its last decision.")
-      .Table({"device", "persona", "base", "persona", "in use", "lower by", "last decision"}, rows)
+      .Table({"device", "persona", "base loss", "persona loss", "loss in use", "lower by",
+              "last decision"},
+             rows)
       .Figure(
           BarPlot(
               bars, {"base", "persona", "in use"},

@@ -200,13 +200,11 @@ std::string ScatterPlot(const std::vector<ScatterPoint>& points, const PlotAxes&
     absl::StrAppendFormat(&svg, "<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>",
                           point.style % 10, frame.X(point.x), frame.Y(point.y),
                           point.large ? 8 : 4);
-    // Labels near the right edge stand on the left of their point.
-    const bool left = frame.X(point.x) > 0.8 * axes.width;
-    const double gap = point.large ? 11 : 7;
-    absl::StrAppendFormat(&svg, "<text class=\"%s%s\" x=\"%.1f\" y=\"%.1f\">%s</text>",
-                          point.large ? "landmark" : "tick", left ? " end" : "",
-                          frame.X(point.x) + (left ? -gap : gap), frame.Y(point.y) + 4,
-                          EscapeHtml(point.name));
+    // Landmarks are named above the point, the others beside it.
+    absl::StrAppendFormat(&svg, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>",
+                          point.large ? "landmark mid" : "tick",
+                          frame.X(point.x) + (point.large ? 0 : 7),
+                          frame.Y(point.y) + (point.large ? -12 : 4), EscapeHtml(point.name));
   }
   return absl::StrCat(svg, "</svg>");
 }
