@@ -379,6 +379,11 @@ void Agent::HandlePoll(const PollResult& poll) {
 }
 
 void Agent::LeaveRound(std::string_view kind, const std::string& message) {
+  if (participant_ != nullptr && !participant_->contribution_sent()) {
+    // Nothing of this owner left the device, so nothing was spent.
+    state_.epsilon_spent = std::max(0.0, state_.epsilon_spent - participant_->round().epsilon);
+    if (!Save()) return;
+  }
   participant_.reset();
   held_poll_.reset();
   pending_.reset();

@@ -25,6 +25,9 @@ class RoundParticipant {
   bool advertised() const { return ticket_.has_value(); }  // the keys were accepted
   PollQuery Poll() const { return {round_.secagg.session, ticket_.value_or(0)}; }
 
+  // True once the masked contribution was handed out to be sent.
+  bool contribution_sent() const { return answered_ >= RoundPhase::kMask; }
+
   // The noised contribution, when training has finished.
   void SetContribution(EncodedDelta contribution) { contribution_ = std::move(contribution); }
 

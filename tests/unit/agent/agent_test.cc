@@ -363,6 +363,19 @@ TEST_F(AgentTest, AnAbortedRoundIsNotCounted) {
   EXPECT_EQ(store_.Load()->rounds_done, 0);
 }
 
+// Found by lorikeet-sim: devices paid for each round that ended before anybody contributed, and
+// after a few of those refused all others.
+TEST_F(AgentTest, ARoundThatEndsBeforeTheContributionCostsNoEpsilon) {
+  GoToRound();
+  EXPECT_GT(store_.Load()->epsilon_spent, 0);
+  Wake();
+  PollResult aborted;
+  aborted.phase = RoundPhase::kAborted;
+  AnswerOk(aborted);
+  EXPECT_EQ(store_.Load()->epsilon_spent, 0);
+  EXPECT_EQ(store_.Load()->joined.size(), 1u) << "it may not be joined again all the same";
+}
+
 TEST_F(AgentTest, KeysThatCameTooLateLeaveTheRound) {
   GoToSeek();
   OfferRound(StrictRound(catalog_, 1, clock_.Now()));
