@@ -43,8 +43,8 @@ void Print(const FleetResult& result, Output& output) {
     output.Line(absl::StrFormat(
         "  round %d: %s, %d survivors, sum error %d, epsilon so far %.3f, %d bytes up, %d down, "
         "%.1f s",
-        round.number, round.done ? "done" : round.message, round.survivors, round.sum_error,
-        round.epsilon_total, round.bytes_up, round.bytes_down, round.seconds));
+        round.number, round.message.empty() ? round.status : round.message, round.survivors,
+        round.sum_error, round.epsilon_total, round.bytes_up, round.bytes_down, round.seconds));
   }
   double base = 0, persona = 0, personalized = 0;
   int judged = 0;

@@ -50,7 +50,8 @@ std::string RoundPlot(const FleetResult& result, const char* label,
 void AddRoundTable(const FleetResult& result, HtmlPage* page) {
   std::vector<std::vector<std::string>> rows;
   for (const RoundResult& round : result.rounds) {
-    rows.push_back({absl::StrCat(round.number), round.done ? "done" : round.message,
+    rows.push_back({absl::StrCat(round.number),
+                    round.message.empty() ? round.status : round.message,
                     absl::StrCat(round.survivors), absl::StrCat(round.sum_error),
                     absl::StrFormat("%.3f", round.epsilon_total), absl::StrCat(round.bytes_up),
                     absl::StrCat(round.bytes_down), absl::StrFormat("%.1f", round.seconds)});

@@ -6,7 +6,7 @@ namespace {
 using nlohmann::json;
 
 json RoundJson(const RoundResult& round) {
-  json document = {{"number", round.number},       {"status", round.done ? "done" : "aborted"},
+  json document = {{"number", round.number},       {"status", round.status},
                    {"survivors", round.survivors}, {"sum_error", round.sum_error},
                    {"epsilon", round.epsilon},     {"epsilon_total", round.epsilon_total},
                    {"bytes_up", round.bytes_up},   {"bytes_down", round.bytes_down},

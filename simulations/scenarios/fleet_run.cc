@@ -18,7 +18,11 @@ namespace {
 
 constexpr double kDefaultCohortShare = 0.6;
 constexpr int kSpareRounds = 2;  // the noise leaves room for rounds that fail after their unmasking
+constexpr double kLeastNoise = 0.01;
 constexpr double kNoiseStep = 1.1;
+// A persona moves only if its count stands out of the noise on it by so many standard deviations:
+// else what it gets is noise.
+constexpr double kClearCount = 3;
 
 // The world's parts that differ between real and synthetic work.
 struct Workforce {
@@ -82,7 +86,7 @@ absl::StatusOr<double> CalibrateNoise(TaskConfig task, const Catalog& catalog) {
   shape.version = catalog.version;
   shape.persona_count = static_cast<int>(catalog.personas.size());
   shape.block_size = catalog.block_size();
-  for (task.noise_multiplier = 0.3; task.noise_multiplier < 1e3;
+  for (task.noise_multiplier = kLeastNoise; task.noise_multiplier < 1e3;
        task.noise_multiplier *= kNoiseStep) {
     ASSIGN_OR_RETURN(const RoundDescription round, PlanRound(task, shape));
     ASSIGN_OR_RETURN(const double epsilon,
@@ -118,6 +122,8 @@ absl::StatusOr<TaskConfig> TaskFor(const FleetRunOptions& options, const Catalog
   } else {
     ASSIGN_OR_RETURN(task.noise_multiplier, CalibrateNoise(task, catalog));
   }
+  task.min_count =
+      std::max(task.min_count, kClearCount * task.noise_multiplier / task.count_weight);
   return task;
 }
 
@@ -140,6 +146,7 @@ absl::StatusOr<RoundResult> ResultOf(const RoundRecord& record, const TaskConfig
   RoundResult round;
   round.number = record.number;
   round.done = record.status == RoundStatus::kDone;
+  round.status = RoundStatusName(record.status);
   round.message = record.message;
   round.survivors = record.survivor_count;
   const auto error = checker.sum_errors().find(record.number);

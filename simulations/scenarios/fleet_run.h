@@ -18,7 +18,7 @@ struct ModelFleetOptions {
   std::string data;     // people: see fleet_data.h
   std::string seeds;    // folder with personas/ and public.txt, to make a catalog
   std::string catalog;  // instead of one made from `seeds`
-  int catalog_steps = 6;
+  int catalog_steps = 12;
   int personalize_steps = 3;
   int training_steps = 3;  // of a round's contribution
   int64_t select_tokens = 120;
@@ -46,7 +46,8 @@ struct FleetRunOptions {
 struct RoundResult {
   uint64_t number = 0;
   bool done = false;
-  std::string message;  // why it was not
+  std::string status;   // "done", "aborted", or "open" when the run stopped before its end
+  std::string message;  // why it was aborted
   uint32_t survivors = 0;
   uint64_t sum_error = 0;  // integer units; see checkers/invariants.h
   double epsilon = 0;      // of this round
