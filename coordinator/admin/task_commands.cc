@@ -142,8 +142,11 @@ absl::Status AppendLedger(Workspace* workspace, const TaskRecord& task, nlohmann
                     {"charged", FormatInstant(entry.charged)},
                     {"spent", entry.spent}});
   }
-  out.Line(absl::StrFormat("%s: epsilon %.3f of %g spent in %d rounds, at delta %g%s", task.name,
-                           total, config.epsilon_budget, spent, config.delta,
+  const std::string budget = config.epsilon_budget < kNoBudget
+                                 ? absl::StrFormat(" of %g", config.epsilon_budget)
+                                 : " (no budget)";
+  out.Line(absl::StrFormat("%s: epsilon %.3f%s spent in %d rounds, at delta %g%s", task.name, total,
+                           budget, spent, config.delta,
                            config.demonstration ? " (demonstration)" : ""));
   list->push_back({{"task", task.name},
                    {"epsilon_spent", total},
@@ -173,8 +176,9 @@ void AddTrainingOptions(CLI::App* command, TaskConfig* task) {
   command->add_option("--context", task->training.context_length, "Local context length");
   command->add_option("--lr", task->training.learning_rate, "Local learning rate");
   command->add_option("--server-lr", task->server_learning_rate, "Step along the mean delta");
-  command->add_option("--min-count", task->min_count,
-                      "Leave personas with a smaller noisy count alone");
+  command->add_option(
+      "--min-count", task->min_count,
+      "Leave personas with a smaller noisy count alone (0: three deviations of its noise)");
   command->add_option("--count-weight", task->count_weight, "Of the counts, in clip norms");
   command->add_option("--loss-weight", task->loss_weight, "Of a loss, in clip norms");
   command->add_option("--loss-bound", task->loss_bound, "Losses are cut to this");

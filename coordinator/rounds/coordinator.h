@@ -95,6 +95,9 @@ class Coordinator final : public FederationService {
   absl::Mutex mutex_;
   bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<SessionId, OpenRound> open_ ABSL_GUARDED_BY(mutex_);
+  // Task -> rounds it had spent when its budget was found too small for another: said and computed
+  // once.
+  std::map<std::string, int64_t> out_of_budget_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Rounds of this task that count against its privacy budget.

@@ -101,15 +101,18 @@ absl::StatusOr<const OpenRound*> Coordinator::OpenIfDue(const TaskRecord& task,
 absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& config,
                                                          uint64_t round_number,
                                                          const ReleaseRecord& catalog) {
+  ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(options_.store, config.name));
+  const auto known = out_of_budget_.find(config.name);
+  if (known != out_of_budget_.end() && known->second == spent) return nullptr;
   ASSIGN_OR_RETURN(const CatalogShape shape, ShapeOf(catalog, options_.blobs));
   const absl::Time now = options_.clock->Now();
   ASSIGN_OR_RETURN(const RoundDescription description,
                    DescribeRound(config, shape, round_number, now, options_.random));
-  ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(options_.store, config.name));
   ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(config, description, spent + 1));
   if (total > config.epsilon_budget) {
     LogWarning(absl::StrFormat("task %s: no round opens: expected epsilon up to %g, got %.3f",
                                config.name, config.epsilon_budget, total));
+    out_of_budget_[config.name] = spent;
     return nullptr;
   }
   RoundRecord record;
@@ -179,7 +182,7 @@ absl::StatusOr<ReleaseRecord> Coordinator::Merge(const OpenRound& round, nlohman
   ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum.sum, description.encoding));
   MergeOptions options;
   options.server_learning_rate = config.server_learning_rate;
-  options.min_count = config.min_count;
+  options.min_count = ClearCount(config);
   ASSIGN_OR_RETURN(const MergedCatalog merged,
                    MergeUpdate(catalog, description.layout, decoded, sum.survivor_count, options));
   *report = nlohmann::json::parse(MergeReportToJson(merged.report));

@@ -222,6 +222,12 @@ absl::Status CheckTaskPolicy(const TaskConfig& config, double total_epsilon,
   return absl::OkStatus();
 }
 
+double ClearCount(const TaskConfig& config) {
+  if (config.min_count > 0) return config.min_count;
+  if (config.count_weight <= 0) return 2.0;
+  return std::max(2.0, 3.0 * config.noise_multiplier / config.count_weight);
+}
+
 absl::StatusOr<SecAggParameters> GraphOf(const TaskConfig& config) {
   SecAggParameters parameters;
   parameters.cohort_min = config.cohort_min;

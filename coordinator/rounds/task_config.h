@@ -38,7 +38,7 @@ struct TaskConfig {
   double loss_weight = 0.02;  // of a loss, in clip norms
   double loss_bound = 8.0;
   double server_learning_rate = 1.0;
-  double min_count = 2.0;
+  double min_count = 0;  // personas with a smaller noisy count stay as they are; 0: see ClearCount
 
   LocalTraining training = {
       .steps = 20, .batch_size = 4, .context_length = 128, .learning_rate = 1e-2};
@@ -68,6 +68,10 @@ absl::Status CheckTaskConfig(const TaskConfig& config);
 // rounds.
 absl::Status CheckTaskPolicy(const TaskConfig& config, double total_epsilon,
                              const TaskPolicy& policy);
+
+// The smallest noisy count that means somebody was there: config.min_count, or where that is 0
+// three standard deviations of the count's noise, at least 2.
+double ClearCount(const TaskConfig& config);
 
 // Degree, threshold and cohort sizes; dimension and modulus are left 0.
 // INVALID_ARGUMENT: no graph fits (common/secagg/parameters.h).

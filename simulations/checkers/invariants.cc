@@ -178,7 +178,7 @@ absl::Status InvariantChecker::CheckRelease(const FinishedRound& round,
   ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum, description.encoding));
   MergeOptions options;
   options.server_learning_rate = task_.server_learning_rate;
-  options.min_count = task_.min_count;
+  options.min_count = ClearCount(task_);
   ASSIGN_OR_RETURN(const MergedCatalog merged,
                    MergeUpdate(catalog, description.layout, decoded, survivors, options));
   ASSIGN_OR_RETURN(const std::string released, ReleaseFileHash(*round.release));

@@ -20,9 +20,6 @@ constexpr double kDefaultCohortShare = 0.6;
 constexpr int kSpareRounds = 2;  // the noise leaves room for rounds that fail after their unmasking
 constexpr double kLeastNoise = 0.01;
 constexpr double kNoiseStep = 1.1;
-// A persona moves only if its count stands out of the noise on it by so many standard deviations:
-// else what it gets is noise.
-constexpr double kClearCount = 3;
 
 // The world's parts that differ between real and synthetic work.
 struct Workforce {
@@ -122,8 +119,6 @@ absl::StatusOr<TaskConfig> TaskFor(const FleetRunOptions& options, const Catalog
   } else {
     ASSIGN_OR_RETURN(task.noise_multiplier, CalibrateNoise(task, catalog));
   }
-  task.min_count =
-      std::max(task.min_count, kClearCount * task.noise_multiplier / task.count_weight);
   return task;
 }
 
