@@ -1,4 +1,5 @@
-// lorikeet inspect: what is in a GGUF file (a model, an adapter, a catalog).
+// lorikeet inspect: what is in a GGUF file (a model, an adapter, a catalog) or in a release's
+// manifest.
 #include <map>
 #include <memory>
 #include <string>
@@ -8,11 +9,13 @@
 #include "absl/strings/str_format.h"
 #include "common/adapter/catalog.h"
 #include "common/adapter/gguf_io.h"
+#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/base/tensor_type.h"
 #include "common/gguf/reader.h"
+#include "common/wire/manifest.h"
 #include "device/cli/command.h"
 
 namespace lorikeet {
@@ -75,11 +78,41 @@ absl::Status DescribeCatalog(const GgufFile& file, json& document) {
   return absl::OkStatus();
 }
 
-absl::Status RunInspect(const std::string& path, Output& output) {
+// The manifest.json of a release directory.  Its signature is checked by lorikeet-coordinator
+// verify-release.
+absl::StatusOr<json> DescribeRelease(const std::string& path) {
+  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxManifestBytes));
+  const auto manifest = ParseManifest(text);
+  if (!manifest.ok()) return Annotate(manifest.status(), path);
+  uint64_t bytes = 0;
+  json files = json::array();
+  for (const ManifestFile& file : manifest->files) {
+    bytes += file.bytes;
+    files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"hash", ToHex(file.hash)}});
+  }
+  return json{{"kind", "release"},
+              {"release_kind", ReleaseKindName(manifest->kind)},
+              {"name", manifest->name},
+              {"version", manifest->version},
+              {"base_fingerprint", manifest->base_fingerprint},
+              {"created", absl::FormatTime(manifest->created, absl::UTCTimeZone())},
+              {"expires", absl::FormatTime(manifest->expires, absl::UTCTimeZone())},
+              {"parent", manifest->parent},
+              {"files", std::move(files)},
+              {"bytes", bytes}};
+}
+
+absl::StatusOr<json> DescribeGguf(const std::string& path) {
   ASSIGN_OR_RETURN(const auto file, GgufFile::Open(path));
   ASSIGN_OR_RETURN(json document, DescribeFile(*file));
   if (document["kind"] == "adapter") RETURN_IF_ERROR(DescribeAdapter(*file, document));
   if (document["kind"] == "catalog") RETURN_IF_ERROR(DescribeCatalog(*file, document));
+  return document;
+}
+
+absl::Status RunInspect(const std::string& path, Output& output) {
+  ASSIGN_OR_RETURN(json document,
+                   path.ends_with(".json") ? DescribeRelease(path) : DescribeGguf(path));
   for (const auto& [key, value] : document.items()) {
     const bool is_text = value.is_string();
     output.Line(
@@ -93,9 +126,10 @@ absl::Status RunInspect(const std::string& path, Output& output) {
 
 void AddInspectCommand(Program& program) {
   auto path = std::make_shared<std::string>();
-  CLI::App* command = program.Add("inspect", "What is in a model, adapter or catalog file",
-                                  [path](Output& output) { return RunInspect(*path, output); });
-  command->add_option("file", *path, "GGUF file")->required();
+  CLI::App* command =
+      program.Add("inspect", "What is in a model, adapter, catalog or release manifest",
+                  [path](Output& output) { return RunInspect(*path, output); });
+  command->add_option("file", *path, "GGUF file, or the manifest.json of a release")->required();
 }
 
 }  // namespace lorikeet
