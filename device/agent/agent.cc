@@ -44,7 +44,7 @@ Agent::Agent(AgentOptions options, const Clock* clock, RandomSource* random, Age
 AgentActions Agent::Step(AgentEvent event) {
   actions_.clear();
   if (phase_ != Phase::kStopped) {
-    std::visit([this](auto&& e) { On(std::move(e)); }, std::move(event));
+    std::visit([this](auto&& e) { On(std::forward<decltype(e)>(e)); }, std::move(event));
   }
   return std::move(actions_);
 }

@@ -71,7 +71,7 @@ class Runner {
 
   void Handle(AgentActions actions) {
     for (AgentAction& action : actions)
-      std::visit([this](auto&& a) { Do(std::move(a)); }, std::move(action));
+      std::visit([this](auto&& a) { Do(std::forward<decltype(a)>(a)); }, std::move(action));
   }
   void Do(CallAction action) { call_ = std::move(action); }
   void Do(WaitAction action) { wake_ = action.until; }
