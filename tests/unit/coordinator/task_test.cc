@@ -26,6 +26,17 @@ CatalogShape Shape() {
   return {.hash = std::string(64, 'b'), .version = 1, .persona_count = 4, .block_size = 100};
 }
 
+TEST(TaskConfigTest, ACountIsClearAboveThreeDeviationsOfItsNoise) {
+  TaskConfig task;
+  task.noise_multiplier = 2.0;
+  task.count_weight = 0.5;
+  EXPECT_DOUBLE_EQ(ClearCount(task), 12.0);
+  task.noise_multiplier = 0.01;
+  EXPECT_DOUBLE_EQ(ClearCount(task), 2.0);  // one device is never a group
+  task.min_count = 0.5;                     // unless the task says so
+  EXPECT_DOUBLE_EQ(ClearCount(task), 0.5);
+}
+
 TEST(TaskConfigTest, ComesBackFromJson) {
   TaskConfig task = StrictTask();
   task.mask = absl::Seconds(12.5);
