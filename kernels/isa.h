@@ -14,7 +14,7 @@ namespace lorikeet {
 
 enum class Isa { kReference, kAvx2, kAvx512 };
 
-// kAvx2: AVX2, FMA, F16C.  kAvx512: those and AVX-512 F, BW, VL, DQ, VNNI.  Slowest first.
+// kAvx2: AVX2, FMA, F16C.  kAvx512: those and AVX-512 F, BW, VL, DQ, VNNI, VBMI.  Slowest first.
 std::vector<Isa> AvailableIsas();
 
 // The one in use.

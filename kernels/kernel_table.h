@@ -12,6 +12,7 @@
 
 #include "common/base/tensor_type.h"
 #include "kernels/attention.h"
+#include "kernels/fast_matmul.h"
 #include "kernels/views.h"
 
 namespace lorikeet {
@@ -30,14 +31,6 @@ struct GemmArgs {
   bool accumulate = false;
 };
 
-// One row of activations rounded for MatMulFast, where they lie in the scratch.
-//   q [C] int8, scales [C / 32] f32, sums [C / 32] i32 (of q)
-struct RoundedRow {
-  int8_t* q = nullptr;
-  float* scales = nullptr;
-  int32_t* sums = nullptr;
-};
-
 // Rows of weights or columns a range of mat_mul, mat_mul_backward_input or gemm should be a
 // multiple of.
 inline constexpr int64_t kPanelColumns = 32;
@@ -45,19 +38,29 @@ inline constexpr int64_t kPanelColumns = 32;
 struct KernelTable {
   void (*dequantize_row)(TensorType type, const uint8_t* src, int64_t n, float* dst);
 
-  // y[:, begin..end) = x W[begin..end)^T.
+  // y[:, begin..end) = x W[begin..end)^T, or += with `accumulate`; so below.
   void (*mat_mul)(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
-                  int64_t end);
+                  int64_t end, bool accumulate);
   // d_x[:, begin..end) += d_y W[:, begin..end); begin and end on block borders.
   void (*mat_mul_backward_input)(const ConstMatrix& d_y, const WeightView& w, const Matrix& d_x,
                                  int64_t begin, int64_t end);
   void (*gemm)(const GemmArgs& args);
 
-  // n % 32 == 0.
-  void (*round_activations)(const float* x, int64_t n, const RoundedRow& row);
-  // y[:, begin..end) from rounded rows; w is Q8_0 or Q4_0.
-  void (*mat_mul_rounded)(const RoundedRow* x, int64_t t, const WeightView& w, const Matrix& y,
-                          int64_t begin, int64_t end);
+  // --- fast_matmul.h ---
+  // Whether RoundedActivations::bf16 is wanted.
+  bool wants_bf16;
+  // Up to this many rows of x mat_mul_few is used, from then on mat_mul_batch.
+  int64_t few_rows;
+  // Fills the arrays of `rounded` that are not null, rows [begin, end).
+  void (*round_activations)(const RoundedActivations& rounded, int64_t begin, int64_t end);
+  // w is quantized (or BF16 where wants_bf16); begin % kPanelColumns == 0.
+  void (*mat_mul_few)(const RoundedActivations& x, const WeightView& w, const Matrix& y,
+                      int64_t begin, int64_t end, bool accumulate);
+  void (*mat_mul_batch)(const RoundedActivations& x, const WeightView& w, const Matrix& y,
+                        int64_t begin, int64_t end, bool accumulate);
+  // y[:, begin..end) += h b[begin..end)^T.  h [T, R]; b [OC, R] IEEE halves.
+  void (*add_low_rank)(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
+                       int64_t begin, int64_t end);
 
   void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t n, float* y);
   void (*rms_norm_backward)(const float* x, const float* weight, float epsilon, const float* d_y,

@@ -9,10 +9,6 @@
 namespace lorikeet {
 namespace {
 
-// From this many rows on, panels of dequantized weights and float products are faster than integer
-// dot products.
-constexpr int64_t kFastRowsMax = 6;
-
 int64_t DivideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 double Work(int64_t a, int64_t b, int64_t c) {
@@ -49,41 +45,15 @@ void GemmSplit(const GemmArgs& args, ThreadPool* pool) {
   });
 }
 
-RoundedRow RowInScratch(uint8_t* scratch, int64_t c, int64_t t) {
-  const int64_t row_bytes = c + c / 32 * 8;
-  uint8_t* row = scratch + t * row_bytes;
-  return {reinterpret_cast<int8_t*>(row + c / 32 * 8), reinterpret_cast<float*>(row),
-          reinterpret_cast<int32_t*>(row + c / 32 * 4)};
-}
-
 }  // namespace
 
 void MatMul(ConstMatrix x, const WeightView& w, Matrix y, ThreadPool* pool) {
   LORIKEET_CHECK(x.cols == w.cols && y.cols == w.rows && x.rows == y.rows);
   const auto& kernels = Kernels();
   SplitUnits(pool, w.rows, kPanelColumns, Work(x.rows, w.rows, w.cols),
-             [&](int64_t begin, int64_t end) { kernels.mat_mul(x, w, y, begin, end); });
-}
-
-int64_t FastScratchBytes(int64_t t, int64_t c) {
-  constexpr int64_t kAlignment = 64;
-  return std::min(t, kFastRowsMax) * (c + c / 32 * 8) + kAlignment;
-}
-
-void MatMulFast(ConstMatrix x, const WeightView& w, Matrix y, uint8_t* scratch, ThreadPool* pool) {
-  const bool integer = w.type == TensorType::kQ8_0 || w.type == TensorType::kQ4_0;
-  if (!integer || x.rows > kFastRowsMax) return MatMul(x, w, y, pool);
-  LORIKEET_CHECK(x.cols == w.cols && y.cols == w.rows && x.rows == y.rows);
-  const auto& kernels = Kernels();
-  auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
-  RoundedRow rows[kFastRowsMax];
-  for (int64_t t = 0; t < x.rows; ++t) {
-    rows[t] = RowInScratch(aligned, x.cols, t);
-    kernels.round_activations(x.row(t), x.cols, rows[t]);
-  }
-  SplitUnits(
-      pool, w.rows, kPanelColumns, Work(x.rows, w.rows, w.cols),
-      [&](int64_t begin, int64_t end) { kernels.mat_mul_rounded(rows, x.rows, w, y, begin, end); });
+             [&](int64_t begin, int64_t end) {
+               kernels.mat_mul(x, w, y, begin, end, /*accumulate=*/false);
+             });
 }
 
 void MatMulBackwardInput(ConstMatrix d_y, const WeightView& w, Matrix d_x, ThreadPool* pool) {

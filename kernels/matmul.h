@@ -19,12 +19,6 @@ namespace lorikeet {
 // REQUIRES: y does not alias x; w.cols % block_elements == 0.
 void MatMul(ConstMatrix x, const WeightView& w, Matrix y, ThreadPool* pool);
 
-// The same, but where W is Q8_0 or Q4_0 activations are rounded to 8 bit per 32 values and
-// multiplied as integers (the error is llama.cpp's kind, not larger); other types and REQUIRES as
-// MatMul. scratch: FastScratchBytes(T, C) bytes, any alignment.
-void MatMulFast(ConstMatrix x, const WeightView& w, Matrix y, uint8_t* scratch, ThreadPool* pool);
-int64_t FastScratchBytes(int64_t t, int64_t c);
-
 // d_x += d_y W.  d_y [T, OC]; w [OC, C]; d_x [T, C].
 void MatMulBackwardInput(ConstMatrix d_y, const WeightView& w, Matrix d_x, ThreadPool* pool);
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "kernels/attention.h"
+#include "kernels/fast_matmul.h"
 #include "kernels/lora.h"
 #include "kernels/matmul.h"
 #include "kernels/quant.h"
@@ -163,7 +164,7 @@ absl::Status SessionImpl::Allocate() {
   if (precision_ == Precision::kFast) {
     const int64_t widest =
         std::max<int64_t>({channels, query_channels(), config_.feed_forward_length});
-    fast_scratch_.resize(FastScratchBytes(rows, widest));
+    fast_scratch_.resize(RoundedBytes(rows, widest));
   }
   return absl::OkStatus();
 }
@@ -211,7 +212,8 @@ absl::Status SessionImpl::CheckTokens(std::span<const TokenId> tokens, int start
 
 void SessionImpl::Product(ConstMatrix x, const WeightView& weight, Matrix y) {
   if (precision_ == Precision::kFast) {
-    MatMulFast(x, weight, y, fast_scratch_.data(), pool_);
+    const FastProduct product{.w = weight, .y = y};
+    MatMulFast(RoundActivations(x, fast_scratch_.data(), pool_), {&product, 1}, pool_);
   } else {
     MatMul(x, weight, y, pool_);
   }

@@ -39,11 +39,11 @@ void DequantizePart(const WeightView& w, int64_t r, int64_t begin, int64_t n, fl
 }
 
 void MatMulRange(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
-                 int64_t end) {
+                 int64_t end, bool accumulate) {
   float part[kChunk];
   for (int64_t o = begin; o < end; ++o) {
     for (int64_t t = 0; t < x.rows; ++t) {
-      double sum = 0;
+      double sum = accumulate ? y.row(t)[o] : 0;
       for (int64_t c = 0; c < w.cols; c += kChunk) {
         const int64_t n = std::min(kChunk, w.cols - c);
         DequantizePart(w, o, c, n, part);
@@ -86,52 +86,62 @@ void Gemm(const GemmArgs& g) {
   }
 }
 
-void RoundActivations(const float* x, int64_t n, const RoundedRow& row) {
-  for (int64_t b = 0; b < n / 32; ++b) {
-    float largest = 0;
-    for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[32 * b + j]));
-    const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
-    int32_t sum = 0;
-    for (int j = 0; j < 32; ++j) {
-      const auto q = static_cast<int8_t>(std::nearbyint(x[32 * b + j] * inverse));
-      row.q[32 * b + j] = q;
-      sum += q;
-    }
-    row.scales[b] = largest / 127.0f;
-    row.sums[b] = sum;
-  }
-}
-
-// Integer weights of block `b` of a Q8_0 or Q4_0 row; returns d.
-float IntegerBlock(TensorType type, const uint8_t* row, int64_t b, int32_t (&q)[32]) {
-  if (type == TensorType::kQ8_0) {
-    BlockQ8_0 block;
-    std::memcpy(&block, row + b * static_cast<int64_t>(sizeof(block)), sizeof(block));
-    std::copy(block.q, block.q + 32, q);
-    return HalfToFloat(block.d);
-  }
-  BlockQ4_0 block;
-  std::memcpy(&block, row + b * static_cast<int64_t>(sizeof(block)), sizeof(block));
-  for (int j = 0; j < 16; ++j) {
-    q[j] = (block.q[j] & 15) - 8;
-    q[j + 16] = (block.q[j] >> 4) - 8;
-  }
-  return HalfToFloat(block.d);
-}
-
-void MatMulRounded(const RoundedRow* x, int64_t t_count, const WeightView& w, const Matrix& y,
-                   int64_t begin, int64_t end) {
-  int32_t q[32];
-  for (int64_t o = begin; o < end; ++o) {
-    for (int64_t t = 0; t < t_count; ++t) {
-      double sum = 0;
-      for (int64_t b = 0; b < w.cols / 32; ++b) {
-        const double d = IntegerBlock(w.type, w.row(o), b, q);
-        int32_t dot = 0;
-        for (int j = 0; j < 32; ++j) dot += q[j] * x[t].q[32 * b + j];
-        sum += d * x[t].scales[b] * dot;
+void RoundRows(const RoundedActivations& rounded, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; ++t) {
+    const float* x = rounded.x.row(t);
+    // The views are const for the products; this is what fills them.
+    auto* q = const_cast<int8_t*>(rounded.q + t * rounded.q_stride);
+    auto* scales = const_cast<float*>(rounded.scales + t * rounded.scale_stride);
+    auto* sums = const_cast<float*>(rounded.sums + t * rounded.sum_stride);
+    for (int64_t b = 0; b < rounded.x.cols / 32 && rounded.q != nullptr; ++b) {
+      float largest = 0;
+      for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[32 * b + j]));
+      const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      scales[b] = largest / 127.0f;
+      int32_t sum[2] = {0, 0};
+      for (int j = 0; j < 32; ++j) {
+        q[32 * b + j] = static_cast<int8_t>(std::nearbyint(x[32 * b + j] * inverse));
+        sum[j / 16] += q[32 * b + j];
       }
-      y.row(t)[o] = static_cast<float>(sum);
+      for (int h = 0; h < 2; ++h) sums[2 * b + h] = scales[b] * static_cast<float>(sum[h]);
+    }
+  }
+}
+
+// The oracle of the integer kernels: weights as DequantizeRow gives them, activations as rounded.
+void MatMulRounded(const RoundedActivations& x, const WeightView& w, const Matrix& y, int64_t begin,
+                   int64_t end, bool accumulate) {
+  constexpr int64_t kPiece = 256;  // every block's length divides it
+  float piece[kPiece];
+  for (int64_t o = begin; o < end; ++o) {
+    for (int64_t t = 0; t < x.x.rows; ++t) {
+      if (!accumulate) y.row(t)[o] = 0;
+    }
+    for (int64_t c = 0; c < w.cols; c += kPiece) {
+      const int64_t n = std::min(kPiece, w.cols - c);
+      DequantizeRow(w.type, w.row(o) + RowBytes(w.type, c), n, piece);
+      for (int64_t t = 0; t < x.x.rows; ++t) {
+        const int8_t* q = x.q + t * x.q_stride + c;
+        const float* scales = x.scales + t * x.scale_stride + c / 32;
+        double sum = 0;
+        for (int64_t k = 0; k < n; ++k) {
+          sum += static_cast<double>(piece[k]) * scales[k / 32] * q[k];
+        }
+        y.row(t)[o] += static_cast<float>(sum);
+      }
+    }
+  }
+}
+
+void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
+                int64_t begin, int64_t end) {
+  for (int64_t t = 0; t < y.rows; ++t) {
+    for (int64_t o = begin; o < end; ++o) {
+      double sum = 0;
+      for (int64_t r = 0; r < h.cols; ++r) {
+        sum += static_cast<double>(h.row(t)[r]) * HalfToFloat(b.row(o)[r]);
+      }
+      y.row(t)[o] += static_cast<float>(sum);
     }
   }
 }
@@ -273,8 +283,12 @@ const KernelTable& ReferenceKernels() {
       .mat_mul = MatMulRange,
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,
-      .round_activations = RoundActivations,
-      .mat_mul_rounded = MatMulRounded,
+      .wants_bf16 = false,
+      .few_rows = 8,
+      .round_activations = RoundRows,
+      .mat_mul_few = MatMulRounded,
+      .mat_mul_batch = MatMulRounded,
+      .add_low_rank = AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,
       .swiglu = SwiGluRow,

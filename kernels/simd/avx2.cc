@@ -1,6 +1,7 @@
 // The kernels compiled for AVX2, FMA and F16C.  Flags: kernels/CMakeLists.txt.
 #include "kernels/kernel_table.h"
 #include "kernels/simd/attention_inl.h"
+#include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
 #include "kernels/simd/unpack_inl.h"
@@ -14,8 +15,12 @@ const KernelTable& Avx2Kernels() {
       .mat_mul = MatMulRange,
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,
-      .round_activations = RoundActivations,
-      .mat_mul_rounded = MatMulRounded,
+      .wants_bf16 = false,
+      .few_rows = 6,
+      .round_activations = avx2::RoundRows,
+      .mat_mul_few = avx2::MatMulFew,
+      .mat_mul_batch = avx2::MatMulBatch,
+      .add_low_rank = avx2::AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,
       .swiglu = SwiGluRow,

@@ -2,6 +2,7 @@
 #define LORIKEET_SIMD_512
 #include "kernels/kernel_table.h"
 #include "kernels/simd/attention_inl.h"
+#include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
 #include "kernels/simd/unpack_inl.h"
@@ -15,8 +16,12 @@ const KernelTable& Avx512Kernels() {
       .mat_mul = MatMulRange,
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,
-      .round_activations = RoundActivations,
-      .mat_mul_rounded = MatMulRounded,
+      .wants_bf16 = false,
+      .few_rows = 6,
+      .round_activations = avx512::RoundRows,
+      .mat_mul_few = avx512::MatMulFew,
+      .mat_mul_batch = avx512::MatMulBatch,
+      .add_low_rank = avx512::AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,
       .swiglu = SwiGluRow,

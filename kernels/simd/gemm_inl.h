@@ -187,7 +187,7 @@ void PreparePanel(const GemmArgs& g, const float* b, int64_t cols, int64_t depth
   }
 }
 
-void Gemm(const GemmArgs& g) {
+inline void Gemm(const GemmArgs& g) {
   alignas(64) float packed[kDepth * kTileCols];
   const bool unit_k = g.a_k == 1;
   for (int64_t j = 0; j < g.n; j += kTileCols) {

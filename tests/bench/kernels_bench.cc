@@ -13,6 +13,7 @@
 
 #include "common/base/thread_pool.h"
 #include "kernels/attention.h"
+#include "kernels/fast_matmul.h"
 #include "kernels/isa.h"
 #include "kernels/matmul.h"
 #include "kernels/quant.h"
@@ -77,8 +78,11 @@ void BM_MatMulFast(benchmark::State& state, TensorType type, int64_t t, int64_t 
   const RandomWeights w(type, oc, c);
   const Buffer x(t, c);
   Buffer y(t, oc);
-  std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(t, c)));
-  for (auto _ : state) MatMulFast(x.matrix, w.view, y.matrix, scratch.data(), pool.get());
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
+  const FastProduct product{.w = w.view, .y = y.matrix};
+  for (auto _ : state) {
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
+  }
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
 
@@ -98,10 +102,11 @@ void BM_Decode(benchmark::State& state, TensorType type, bool fast) {
   const RandomWeights w(type, oc, c);
   const Buffer x(1, c);
   Buffer y(1, oc);
-  std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(1, c)));
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(1, c)));
   for (auto _ : state) {
     if (fast) {
-      MatMulFast(x.matrix, w.view, y.matrix, scratch.data(), pool.get());
+      const FastProduct product{.w = w.view, .y = y.matrix};
+      MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
     } else {
       MatMul(x.matrix, w.view, y.matrix, pool.get());
     }

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "common/base/thread_pool.h"
+#include "kernels/fast_matmul.h"
 #include "tests/unit/kernels/kernel_test_util.h"
 
 namespace lorikeet {
@@ -124,8 +125,9 @@ TEST_P(MatMulTest, FastStaysWithinTheRoundingOfActivations) {
     for (const int64_t t_count : {1, 3, 6, 20}) {
       const Tensor x(t_count, c, 3);
       Tensor y(t_count, 70, 0);
-      std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(t_count, c)) + 1);
-      MatMulFast(x.view(), w.view, y.view(), scratch.data() + 1, &pool);
+      std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t_count, c)) + 1);
+      const FastProduct product{.w = w.view, .y = y.view()};
+      MatMulFast(RoundActivations(x.view(), scratch.data() + 1, &pool), {&product, 1}, &pool);
       for (int64_t t = 0; t < t_count; ++t) {
         for (int64_t o = 0; o < 70; ++o) {
           double want = 0;
@@ -152,8 +154,9 @@ TEST_P(MatMulTest, FastTakesZerosAndExtremes) {
   Tensor x(2, 64, 0);
   x.view().row(1)[3] = -1000.0f;
   Tensor y(2, 32, 1);
-  std::vector<uint8_t> scratch(static_cast<size_t>(FastScratchBytes(2, 64)));
-  MatMulFast(x.view(), w.view, y.view(), scratch.data(), nullptr);
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(2, 64)));
+  const FastProduct product{.w = w.view, .y = y.view()};
+  MatMulFast(RoundActivations(x.view(), scratch.data(), nullptr), {&product, 1}, nullptr);
   for (int64_t o = 0; o < 32; ++o) {
     EXPECT_EQ(y.at(0, o), 0.0f);
     EXPECT_NEAR(y.at(1, o), -1000.0 * w.values.at(o, 3), 1e-3);

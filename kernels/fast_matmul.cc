@@ -1,0 +1,113 @@
+#include "kernels/fast_matmul.h"
+
+#include <algorithm>
+
+#include "common/base/status_macros.h"
+#include "common/base/tensor_type.h"
+#include "kernels/kernel_table.h"
+#include "kernels/parallel.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+
+int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Strides that are a multiple of a cache line but not of many: rows of a power of two would fall
+// into the same sets of the cache.
+int64_t PaddedBytes(int64_t row_bytes) {
+  const int64_t lines = RoundUp(row_bytes, kAlignment) / kAlignment;
+  return (lines | 1) * kAlignment;
+}
+
+struct Layout {
+  int64_t q, scales, sums, bf16;  // bytes a row
+  int64_t total() const { return q + scales + sums + bf16; }
+};
+
+Layout LayoutOf(int64_t c) {
+  const int64_t bf16 = Kernels().wants_bf16 ? PaddedBytes(2 * RoundUp(c, 32)) : 0;
+  if (c % 32 != 0) return {0, 0, 0, bf16};
+  return {PaddedBytes(c), PaddedBytes(c / 32 * 4), PaddedBytes(c / 16 * 4), bf16};
+}
+
+bool IsFloat(TensorType type) { return TraitsOf(type).block_elements == 1; }
+
+void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, int64_t end) {
+  const auto& kernels = Kernels();
+  if (IsFloat(p.w.type) && !(kernels.wants_bf16 && p.w.type == TensorType::kBF16)) {
+    kernels.mat_mul(x.x, p.w, p.y, begin, end, p.accumulate);
+  } else if (x.x.rows <= kernels.few_rows) {
+    kernels.mat_mul_few(x, p.w, p.y, begin, end, p.accumulate);
+  } else {
+    kernels.mat_mul_batch(x, p.w, p.y, begin, end, p.accumulate);
+  }
+  if (p.bias != nullptr) {
+    for (int64_t t = 0; t < p.y.rows; ++t) {
+      float* row = p.y.row(t);
+      for (int64_t o = begin; o < end; ++o) row[o] += p.bias[o];
+    }
+  }
+  if (p.h.data != nullptr) kernels.add_low_rank(p.h, p.b, p.y, begin, end);
+}
+
+}  // namespace
+
+int64_t RoundedBytes(int64_t t, int64_t c) { return t * LayoutOf(c).total() + kAlignment; }
+
+RoundedActivations RoundActivations(ConstMatrix x, uint8_t* scratch, ThreadPool* pool) {
+  const Layout layout = LayoutOf(x.cols);
+  const auto address = reinterpret_cast<uintptr_t>(scratch);
+  uint8_t* at = scratch + (RoundUp(static_cast<int64_t>(address % kAlignment), kAlignment) -
+                           static_cast<int64_t>(address % kAlignment));
+  RoundedActivations rounded{.x = x};
+  const auto take = [&](int64_t row_bytes) {
+    uint8_t* start = at;
+    at += row_bytes * x.rows;
+    return start;
+  };
+  if (layout.q > 0) {
+    rounded.q = reinterpret_cast<int8_t*>(take(layout.q));
+    rounded.scales = reinterpret_cast<float*>(take(layout.scales));
+    rounded.sums = reinterpret_cast<float*>(take(layout.sums));
+    rounded.q_stride = layout.q;
+    rounded.scale_stride = layout.scales / 4;
+    rounded.sum_stride = layout.sums / 4;
+  }
+  if (layout.bf16 > 0) {
+    rounded.bf16 = reinterpret_cast<uint16_t*>(take(layout.bf16));
+    rounded.bf16_stride = layout.bf16 / 2;
+  }
+  const auto& kernels = Kernels();
+  Split(pool, x.rows, 8.0 * static_cast<double>(x.rows * x.cols),
+        [&](int64_t begin, int64_t end) { kernels.round_activations(rounded, begin, end); });
+  return rounded;
+}
+
+void MatMulFast(const RoundedActivations& x, std::span<const FastProduct> products,
+                ThreadPool* pool) {
+  int64_t units = 0;
+  double work = 0;
+  for (const FastProduct& p : products) {
+    LORIKEET_CHECK(x.x.cols == p.w.cols && p.y.cols == p.w.rows && x.x.rows == p.y.rows);
+    LORIKEET_CHECK(x.q != nullptr || IsFloat(p.w.type));
+    LORIKEET_CHECK(p.h.data == nullptr || (p.h.rows == x.x.rows && p.b.rows == p.w.rows));
+    units += RoundUp(p.w.rows, kPanelColumns) / kPanelColumns;
+    work += 2.0 * static_cast<double>(x.x.rows * p.w.rows * p.w.cols);
+  }
+  Split(pool, units, work, [&](int64_t begin, int64_t end) {
+    int64_t first = 0;  // unit of the product's first row
+    for (const FastProduct& p : products) {
+      const int64_t count = RoundUp(p.w.rows, kPanelColumns) / kPanelColumns;
+      const int64_t from = std::max(begin, first) - first;
+      const int64_t to = std::min(end, first + count) - first;
+      if (from < to) {
+        RunRange(x, p, from * kPanelColumns, std::min(p.w.rows, to * kPanelColumns));
+      }
+      first += count;
+    }
+  });
+}
+
+}  // namespace lorikeet

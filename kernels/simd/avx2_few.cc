@@ -1,0 +1,22 @@
+// Decoding's products, and rounding, for one instruction set.  Flags: kernels/CMakeLists.txt.
+#include "kernels/simd/fast_kernels.h"
+#include "kernels/simd/few_inl.h"
+#include "kernels/simd/round_inl.h"
+
+namespace lorikeet::avx2 {
+
+void RoundRows(const RoundedActivations& rounded, int64_t begin, int64_t end) {
+  RoundRowsRange(rounded, begin, end);
+}
+
+void MatMulFew(const RoundedActivations& x, const WeightView& w, const Matrix& y, int64_t begin,
+               int64_t end, bool accumulate) {
+  MatMulFewRange(x, w, y, begin, end, accumulate);
+}
+
+void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
+                int64_t begin, int64_t end) {
+  AddLowRankRange(h, b, y, begin, end);
+}
+
+}  // namespace lorikeet::avx2
