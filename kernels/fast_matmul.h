@@ -43,7 +43,7 @@ struct FastProduct {
   bool accumulate = false;      // adds to y
   const float* bias = nullptr;  // [OC] or null
   // The second half of low-rank updates, scales of the adapters already in h; empty: none.
-  ConstMatrix h;                 // [T, R]
+  ConstMatrix h = {};                 // [T, R]
   MatrixView<const uint16_t> b = {};  // [OC, R] IEEE halves
 };
 
