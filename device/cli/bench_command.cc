@@ -16,6 +16,7 @@
 #include "common/cli/progress.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
+#include "device/cli/memory_bandwidth.h"
 #include "device/trainer/gradient.h"
 #include "device/trainer/trainer.h"
 #include "kernels/isa.h"
@@ -25,10 +26,14 @@ namespace {
 
 using nlohmann::json;
 
+// A prompt of this many tokens is what "time to the first token" means.
+constexpr int kShortPrompt = 16;
+
 struct BenchArguments {
   EngineArguments engine = EngineArguments::Fast();
   int prompt = 512;
   int generate = 128;
+  int depth = 0;
   int train = 256;
   int repeat = 5;
 };
@@ -76,30 +81,63 @@ double SecondsOf(const std::function<absl::Status()>& work, absl::Status& status
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// Prefill of the prompt from an empty cache, then as many single tokens behind it.
-absl::Status MeasureInference(Session& session, const BenchArguments& arguments, bool warm_up,
-                              Rates& prefill, Rates& decode) {
-  const std::vector<TokenId> tokens =
-      RandomTokens(session.model(), arguments.prompt + arguments.generate);
-  const std::span<const TokenId> all(tokens);
+struct InferenceRates {
+  Rates prefill, decode, first_token;
+};
+
+// Seconds of decoding `tokens` in one call, behind the first `depth` positions of the cache.
+absl::StatusOr<double> TimePrompt(Session& session, int depth, std::span<const TokenId> tokens) {
+  session.Rewind(depth);
   absl::Status status;
-  session.Rewind(0);
-  double seconds = SecondsOf(
-      [&] { return session.Decode(all.first(arguments.prompt), false).status(); }, status);
-  RETURN_IF_ERROR(status);
-  if (!warm_up) prefill.Add(arguments.prompt, seconds);
-  if (arguments.generate == 0) return absl::OkStatus();
-  seconds = SecondsOf(
+  const double seconds = SecondsOf([&] { return session.Decode(tokens, false).status(); }, status);
+  if (!status.ok()) return status;
+  return seconds;
+}
+
+absl::StatusOr<double> TimeSingleTokens(Session& session, int depth,
+                                        std::span<const TokenId> tokens) {
+  session.Rewind(depth);
+  absl::Status status;
+  const double seconds = SecondsOf(
       [&] {
-        for (int i = 0; i < arguments.generate; ++i) {
-          RETURN_IF_ERROR(session.Decode(all.subspan(arguments.prompt + i, 1), false).status());
+        for (size_t i = 0; i < tokens.size(); ++i) {
+          RETURN_IF_ERROR(session.Decode(tokens.subspan(i, 1), false).status());
         }
         return absl::OkStatus();
       },
       status);
-  RETURN_IF_ERROR(status);
-  if (!warm_up) decode.Add(arguments.generate, seconds);
+  if (!status.ok()) return status;
+  return seconds;
+}
+
+// Prefill, decoding and a short prompt, each from the same depth of the cache (as llama-bench
+// does).
+absl::Status MeasureInference(Session& session, const BenchArguments& arguments, bool warm_up,
+                              InferenceRates& rates) {
+  const std::vector<TokenId> tokens =
+      RandomTokens(session.model(), std::max({arguments.prompt, arguments.generate, kShortPrompt}));
+  const std::span<const TokenId> all(tokens);
+  const int depth = arguments.depth;
+  ASSIGN_OR_RETURN(const double prompt, TimePrompt(session, depth, all.first(arguments.prompt)));
+  ASSIGN_OR_RETURN(const double decode,
+                   TimeSingleTokens(session, depth, all.first(arguments.generate)));
+  ASSIGN_OR_RETURN(const double first, TimePrompt(session, depth, all.first(kShortPrompt)));
+  if (warm_up) return absl::OkStatus();
+  rates.prefill.Add(arguments.prompt, prompt);
+  if (arguments.generate > 0) rates.decode.Add(arguments.generate, decode);
+  rates.first_token.values.push_back(first);
   return absl::OkStatus();
+}
+
+// Bytes that decoding one token reads of the weights: all but an embedding table of which it reads
+// one row.
+int64_t WeightBytesPerToken(const Model& model) {
+  const auto bytes = [](const WeightView& w) { return w.rows * w.row_bytes; };
+  int64_t total = bytes(model.output());
+  for (int layer = 0; layer < model.config().layer_count; ++layer) {
+    for (const WeightView& w : model.layer(layer).weights) total += bytes(w);
+  }
+  return total;
 }
 
 // Loss and gradients of one sequence for a fresh LoRA of rank 8 on all modules.
@@ -132,38 +170,70 @@ void PrintRate(Output& output, std::string_view name, const Rates& rates) {
                               r["max"].get<double>()));
 }
 
-absl::Status RunBench(const BenchArguments& arguments, Output& output) {
-  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  Rates prefill, decode;
-  ProgressLine progress(output.progress(), "bench");
-  int64_t peak_rss = 0, anonymous_rss = 0;
-  {
-    ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
-                     engine.MakeSession(arguments.prompt + arguments.generate));
-    // The first round warms up and is dropped.
-    for (int i = 0; i <= arguments.repeat && !StopRequested(); ++i) {
-      RETURN_IF_ERROR(MeasureInference(*session, arguments, i == 0, prefill, decode));
-      progress.Update(i, arguments.repeat, "inference");
-    }
-    // While the session lives, and before training, whose activations are another matter.
-    peak_rss = MemoryStatus("VmHWM:");
-    anonymous_rss = MemoryStatus("RssAnon:");
-  }
-  ASSIGN_OR_RETURN(const Rates train, MeasureTraining(engine, arguments, progress));
-  if (prefill.values.empty()) return absl::CancelledError("stopped before anything was measured");
+struct Memory {
+  int64_t peak = 0;
+  int64_t anonymous = 0;
+};
 
-  PrintRate(output, "prefill", prefill);
-  PrintRate(output, "decode", decode);
+absl::StatusOr<Memory> MeasureAllInference(const Engine& engine, const BenchArguments& arguments,
+                                           ProgressLine& progress, InferenceRates& rates) {
+  const int longest = std::max({arguments.prompt, arguments.generate, kShortPrompt});
+  ASSIGN_OR_RETURN(const std::unique_ptr<Session> session,
+                   engine.MakeSession(arguments.depth + longest));
+  if (arguments.depth > 0) {
+    const std::vector<TokenId> before = RandomTokens(*engine.model(), arguments.depth);
+    RETURN_IF_ERROR(session->Decode(before, false).status());
+  }
+  // The first round warms up and is dropped.
+  for (int i = 0; i <= arguments.repeat && !StopRequested(); ++i) {
+    RETURN_IF_ERROR(MeasureInference(*session, arguments, i == 0, rates));
+    progress.Update(i, arguments.repeat, "inference");
+  }
+  // While the session lives, and before training, whose activations are another matter.
+  return Memory{.peak = MemoryStatus("VmHWM:"), .anonymous = MemoryStatus("RssAnon:")};
+}
+
+absl::Status RunBench(const BenchArguments& arguments, Output& output) {
+  // Before the engine's threads start.
+  ASSIGN_OR_RETURN(const double bandwidth, MeasureReadBandwidth(arguments.engine.threads));
+  const auto start = std::chrono::steady_clock::now();
+  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
+  const std::chrono::duration<double> open = std::chrono::steady_clock::now() - start;
+  ProgressLine progress(output.progress(), "bench");
+  InferenceRates rates;
+  ASSIGN_OR_RETURN(const Memory memory, MeasureAllInference(engine, arguments, progress, rates));
+  ASSIGN_OR_RETURN(const Rates train, MeasureTraining(engine, arguments, progress));
+  if (rates.prefill.values.empty()) {
+    return absl::CancelledError("stopped before anything was measured");
+  }
+  const int64_t weight_bytes = WeightBytesPerToken(*engine.model());
+  const double share = rates.decode.values.empty()
+                           ? 0
+                           : rates.decode.Median() * static_cast<double>(weight_bytes) / bandwidth;
+
+  PrintRate(output, "prefill", rates.prefill);
+  PrintRate(output, "decode", rates.decode);
   PrintRate(output, "train", train);
+  output.Line(
+      absl::StrFormat("decode reads %.1f MB of weights a token: %.0f %% of the %.1f GB/s "
+                      "that memory gives",
+                      weight_bytes / 1e6, 100 * share, bandwidth / 1e9));
+  output.Line(absl::StrFormat("open     %.2f s, first token of a prompt of %d: %.3f s",
+                              open.count(), kShortPrompt, rates.first_token.Median()));
   output.Line(absl::StrFormat("memory   %.1f MB peak, %.1f MB not shared with the file",
-                              peak_rss / 1e6, anonymous_rss / 1e6));
+                              memory.peak / 1e6, memory.anonymous / 1e6));
   output.Line(absl::StrFormat("with %s kernels on %d threads", ToAbsl(IsaName()),
                               engine.pool()->threads()));
-  output.SetJson({{"prefill_tokens_per_s", prefill.ToJson()},
-                  {"decode_tokens_per_s", decode.ToJson()},
+  output.SetJson({{"prefill_tokens_per_s", rates.prefill.ToJson()},
+                  {"decode_tokens_per_s", rates.decode.ToJson()},
                   {"train_tokens_per_s", train.ToJson()},
-                  {"peak_rss", peak_rss},
-                  {"anonymous_rss", anonymous_rss},
+                  {"memory_bytes_per_s", bandwidth},
+                  {"weight_bytes_per_token", weight_bytes},
+                  {"decode_share_of_memory", share},
+                  {"open_seconds", open.count()},
+                  {"first_token_seconds", rates.first_token.ToJson()},
+                  {"peak_rss", memory.peak},
+                  {"anonymous_rss", memory.anonymous},
                   {"train_peak_rss", MemoryStatus("VmHWM:")},
                   {"model_bytes", engine.model()->file().size_bytes()},
                   {"isa", IsaName()},
@@ -171,6 +241,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                   {"precision", arguments.engine.precision},
                   {"prompt", arguments.prompt},
                   {"gen", arguments.generate},
+                  {"depth", arguments.depth},
                   {"train", arguments.train},
                   {"repeat", arguments.repeat}});
   return absl::OkStatus();
@@ -184,10 +255,15 @@ void AddBenchCommand(Program& program) {
       program.Add("bench", "Tokens a second and memory; medians, warm-up dropped",
                   [arguments](Output& output) { return RunBench(*arguments, output); });
   arguments->engine.AddAll(command);
-  command->add_option("--prompt", arguments->prompt, "Tokens of the prompt, from an empty cache")
+  command->add_option("--prompt", arguments->prompt, "Tokens of the prompt")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--gen", arguments->generate, "Tokens decoded one by one after the prompt")
+  command->add_option("--gen", arguments->generate, "Tokens decoded one by one")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--depth", arguments->depth,
+                   "Positions already in the cache when prompt and decoding begin")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command
