@@ -1,90 +1,227 @@
-// Products of few rows of rounded activations: weights are read once, where they lie.
+// Products of few rows of rounded activations: weights are read once, where they lie in the file.
+//
+// The activations are first put into the order in which the decoders of few_512_inl.h or
+// few_256_inl.h give weights, group by group of 256, with everything that does not depend on the
+// weights: scales spread over lanes, and what the offset of unsigned weights adds, to be taken off.
 #ifndef LORIKEET_KERNELS_SIMD_FEW_INL_H_
 #define LORIKEET_KERNELS_SIMD_FEW_INL_H_
 
+#include "kernels/fast_matmul.h"
 #include "kernels/simd/matmul_inl.h"
+#ifdef LORIKEET_SIMD_512
+#include "kernels/simd/few_512_inl.h"
 
 namespace lorikeet {
 namespace {
 
-inline __m256i LoadBytes32(const void* p) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(p));
-}
+constexpr int64_t kGroup = 256;
+constexpr int kMaxRows = 8;
+// Groups times rows of x that are prepared at a time, on the stack.
+constexpr int64_t kPreparedGroups = 128;
+// How far ahead of the weights in use the processor is told to read.
+constexpr int64_t kPrefetchBytes = 4096;
 
-// Eight partial sums of signed w times signed x.  w in [-128, 127], x in [-127, 127].
-inline __m256i DotSigned(__m256i w, __m256i x) {
-#ifdef LORIKEET_SIMD_512
-  // The instruction multiplies unsigned by signed: w + 128 is unsigned, and 128 times the sum of x
-  // goes off again.
-  const __m256i offset = _mm256_set1_epi8(-128);
-  const __m256i excess = _mm256_dpbusd_epi32(_mm256_setzero_si256(), offset, x);
-  return _mm256_sub_epi32(
-      _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_xor_si256(w, offset), x), excess);
-#else
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
-  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
-#endif
-}
-
-inline float SumEight(__m256 v) {
-  __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
-  return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
-}
-
-template <typename Block>
-inline __m256i IntegersOf(const uint8_t* block);
-template <>
-inline __m256i IntegersOf<BlockQ8_0>(const uint8_t* block) {
-  return LoadBytes32(block + 2);
-}
-template <>
-inline __m256i IntegersOf<BlockQ4_0>(const uint8_t* block) {
-  const __m128i packed = LoadBytes(block + 2);
-  const __m256i both =
-      _mm256_inserti128_si256(_mm256_castsi128_si256(packed), _mm_srli_epi16(packed, 4), 1);
-  return _mm256_sub_epi8(_mm256_and_si256(both, _mm256_set1_epi8(15)), _mm256_set1_epi8(8));
-}
-
-template <typename Block>
-inline float DotRounded(const uint8_t* row, const int8_t* q, const float* scales, int64_t n) {
-  __m256 sums[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
-  const int64_t blocks = n / 32;
-  const auto add = [&](int64_t b, __m256& sum) __attribute__((always_inline)) {
-    const uint8_t* block = row + b * static_cast<int64_t>(sizeof(Block));
-    uint16_t d;
-    __builtin_memcpy(&d, block, sizeof(d));
-    const __m256i dots = DotSigned(IntegersOf<Block>(block), LoadBytes32(q + 32 * b));
-    sum = _mm256_fmadd_ps(_mm256_set1_ps(Half(d) * scales[b]), _mm256_cvtepi32_ps(dots), sum);
-  };
-  int64_t b = 0;
-  for (; b + 2 <= blocks; b += 2) {
-    add(b, sums[0]);
-    add(b + 1, sums[1]);
+// Which lanes of a unit's scales hold blocks of the row, of which a group has `blocks`.
+template <typename Format>
+ValidLanes<Format::kUnits> LanesOfBlocks(int64_t blocks) {
+  ValidLanes<Format::kUnits> valid{};
+  for (int u = 0; u < Format::kUnits; ++u) {
+    for (int l = 0; l < kLanes; ++l) {
+      const int weight = 8 * Format::PieceOf(u * kVectors / Format::kUnits, l / 2);
+      if (weight < blocks * Format::kBlockWeights) valid.Add(u, l);
+    }
   }
-  if (b < blocks) add(b, sums[0]);
-  return SumEight(_mm256_add_ps(sums[0], sums[1]));
+  return valid;
+}
+
+template <int kUnits>
+struct alignas(64) Prepared {
+  int8_t q[kGroup];
+  int32_t start[kUnits][kLanes];  // -offset * sum of the lane's q
+  float scale[kUnits][kLanes];
+  float sums[16];  // scale * sum of q of the sixteens whose minimum the decoder gives at this place
+};
+
+// One group of one row of x, of which `columns` exist; the others count as 0.
+template <typename Format>
+void PrepareGroup(const int8_t* q, const float* scales, const float* sums, int64_t columns,
+                  Prepared<Format::kUnits>& out) {
+  constexpr int kUnitVectors = kVectors / Format::kUnits;
+  alignas(64) int8_t whole[kGroup] = {};
+  float scale[kGroup / 32] = {};
+  float sum[kGroup / 16] = {};
+  __builtin_memcpy(whole, q, static_cast<size_t>(columns));
+  __builtin_memcpy(scale, scales, static_cast<size_t>(columns / 32) * sizeof(float));
+  __builtin_memcpy(sum, sums, static_cast<size_t>(columns / 16) * sizeof(float));
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+#pragma GCC unroll 8
+    for (int k = 0; k < kPieces; ++k) {
+      __builtin_memcpy(out.q + (v * kPieces + k) * 8, whole + 8 * Format::PieceOf(v, k), 8);
+    }
+  }
+  for (int u = 0; u < Format::kUnits; ++u) {
+    for (int l = 0; l < kLanes; ++l) {
+      out.scale[u][l] = scale[Format::PieceOf(u * kUnitVectors, l / 2) / 4];
+      int32_t lane_sum = 0;
+      for (int v = 0; v < kUnitVectors; ++v) {
+        const int8_t* lane = out.q + ((u * kUnitVectors + v) * kLanes + l) * 4;
+        lane_sum += lane[0] + lane[1] + lane[2] + lane[3];
+      }
+      out.start[u][l] = -Format::kOffset * lane_sum;
+    }
+  }
+  for (int i = 0; i < 16; ++i) out.sums[i] = Format::kMinSign * sum[Format::SumOf(i)];
+}
+
+struct FewJob {
+  const RoundedActivations* x;
+  const WeightView* w;
+  const Matrix* y;
+  int64_t begin, end;  // rows of w
+  bool accumulate;
+};
+
+// A part of the columns, of rows [t, t + rows) of x.
+struct FewPart {
+  int64_t t, rows;
+  int64_t column, columns;
+};
+
+template <typename Format, int kRows>
+void MultiplyRows(const FewJob& job, const FewPart& part,
+                  const Prepared<Format::kUnits>* prepared) {
+  constexpr int kUnits = Format::kUnits;
+  constexpr int kUnitVectors = kVectors / kUnits;
+  const WeightView& w = *job.w;
+  const int64_t groups = part.columns / kGroup;
+  const int64_t tail_blocks = part.columns % kGroup / Format::kBlockWeights;
+  const uint8_t* const tensor_end = w.data + w.rows * w.row_bytes;
+  const uint8_t* row =
+      w.data + job.begin * w.row_bytes +
+      part.column / Format::kBlockWeights * (Format::kGroupBytes * Format::kBlockWeights / kGroup);
+  const ValidLanes<kUnits> all = LanesOfBlocks<Format>(kGroup / Format::kBlockWeights);
+  const ValidLanes<kUnits> some = LanesOfBlocks<Format>(tail_blocks);
+  for (int64_t o = job.begin; o < job.end; ++o, row += w.row_bytes) {
+    Vf sums[kRows] = {};
+    const auto add = [&](const uint8_t* group, const Prepared<kUnits>* x,
+                         ValidLanes<kUnits> valid) __attribute__((always_inline)) {
+      Decoded<kUnits> weights;
+      Format::Decode(group, valid, weights);
+#pragma GCC unroll 8
+      for (int t = 0; t < kRows; ++t) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnits; ++u) {
+          const Vf dot = DotUnit<Format, kUnitVectors>(
+              weights.w + u * kUnitVectors, x[t].q + u * kUnitVectors * kVecBytes, x[t].start[u]);
+          sums[t] += dot * (weights.scale[u] * Load(x[t].scale[u]));
+        }
+        if constexpr (Format::kHasMin) AddMins<Format>(weights, x[t].sums, sums[t]);
+      }
+    };
+    const uint8_t* group = row;
+    const Prepared<kUnits>* x = prepared;
+    for (int64_t g = 0; g < groups; ++g, group += Format::kGroupBytes, x += kRows) {
+#pragma GCC unroll 5
+      for (int64_t line = 0; line < Format::kGroupBytes; line += 64) {
+        _mm_prefetch(group + kPrefetchBytes + line, _MM_HINT_T0);
+      }
+      add(group, x, all);
+    }
+    if (tail_blocks > 0) {
+      if (group + Format::kGroupBytes <= tensor_end) {
+        // What follows belongs to the next row; it is masked out.
+        add(group, x, some);
+      } else {
+        alignas(64) uint8_t copy[Format::kGroupBytes] = {};
+        __builtin_memcpy(copy, group,
+                         static_cast<size_t>(
+                             tail_blocks * (Format::kGroupBytes * Format::kBlockWeights / kGroup)));
+        add(copy, x, some);
+      }
+    }
+    for (int64_t t = 0; t < part.rows; ++t) {
+      float& out = job.y->data[(part.t + t) * job.y->stride + o];
+      out = (job.accumulate || part.column > 0 ? out : 0.0f) + Sum(sums[t]);
+    }
+  }
+}
+
+template <typename Format, int kRows>
+void MultiplyPart(const FewJob& job, const FewPart& part) {
+  Prepared<Format::kUnits> prepared[kPreparedGroups];
+  const RoundedActivations& x = *job.x;
+  for (int64_t c = 0, g = 0; c < part.columns; c += kGroup, ++g) {
+    const int64_t columns = Min(kGroup, part.columns - c);
+    const int64_t at = part.column + c;
+    for (int64_t t = 0; t < kRows; ++t) {
+      // Rows that the number of rows is rounded up by: any, since their products are not used.
+      const int64_t row = part.t + Min(t, part.rows - 1);
+      PrepareGroup<Format>(x.q + row * x.q_stride + at, x.scales + row * x.scale_stride + at / 32,
+                           x.sums + row * x.sum_stride + at / 16, columns, prepared[g * kRows + t]);
+    }
+  }
+  MultiplyRows<Format, kRows>(job, part, prepared);
+}
+
+template <typename Format>
+void MultiplyFew(const FewJob& job) {
+  for (int64_t t = 0; t < job.y->rows; t += kMaxRows) {
+    const int64_t rows = Min(kMaxRows, job.y->rows - t);
+    const int64_t step = kPreparedGroups / (rows == 1 ? 1 : rows + rows % 2) * kGroup;
+    for (int64_t c = 0; c < job.w->cols; c += step) {
+      const FewPart part{t, rows, c, Min(step, job.w->cols - c)};
+      if (rows == 1) {
+        MultiplyPart<Format, 1>(job, part);
+      } else if (rows == 2) {
+        MultiplyPart<Format, 2>(job, part);
+      } else if (rows <= 4) {
+        MultiplyPart<Format, 4>(job, part);
+      } else if (rows <= 6) {
+        MultiplyPart<Format, 6>(job, part);
+      } else {
+        MultiplyPart<Format, 8>(job, part);
+      }
+    }
+  }
 }
 
 void MatMulFewRange(const RoundedActivations& x, const WeightView& w, const Matrix& y,
                     int64_t begin, int64_t end, bool accumulate) {
-  if (w.type != TensorType::kQ8_0 && w.type != TensorType::kQ4_0) {
-    return MatMulRange(x.x, w, y, begin, end, accumulate);
-  }
-  for (int64_t o = begin; o < end; ++o) {
-    const uint8_t* row = w.data + o * w.row_bytes;
-    for (int64_t t = 0; t < y.rows; ++t) {
-      const int8_t* q = x.q + t * x.q_stride;
-      const float* scales = x.scales + t * x.scale_stride;
-      float& out = y.data[t * y.stride + o];
-      out = (accumulate ? out : 0.0f) + (w.type == TensorType::kQ8_0
-                                             ? DotRounded<BlockQ8_0>(row, q, scales, w.cols)
-                                             : DotRounded<BlockQ4_0>(row, q, scales, w.cols));
-    }
+  const FewJob job{&x, &w, &y, begin, end, accumulate};
+  switch (w.type) {
+    case TensorType::kQ8_0:
+      return MultiplyFew<FewQ8_0>(job);
+    case TensorType::kQ4_0:
+      return MultiplyFew<FewQ4_0>(job);
+    case TensorType::kQ4_1:
+      return MultiplyFew<FewQ4_1>(job);
+    case TensorType::kQ5_0:
+      return MultiplyFew<FewQ5_0>(job);
+    case TensorType::kQ5_1:
+      return MultiplyFew<FewQ5_1>(job);
+    case TensorType::kIQ4_NL:
+      return MultiplyFew<FewIq4Nl>(job);
+    case TensorType::kQ2_K:
+      return MultiplyFew<FewQ2_K>(job);
+    case TensorType::kQ3_K:
+      return MultiplyFew<FewQ3_K>(job);
+    case TensorType::kQ4_K:
+      return MultiplyFew<FewQ4_K>(job);
+    case TensorType::kQ5_K:
+      return MultiplyFew<FewQ5_K>(job);
+    case TensorType::kQ6_K:
+      return MultiplyFew<FewQ6_K>(job);
+    default:
+      return MatMulRange(x.x, w, y, begin, end, accumulate);
   }
 }
 
 }  // namespace
 }  // namespace lorikeet
+
+#else
+#include "kernels/simd/few_256_inl.h"
+#endif
 
 #endif  // LORIKEET_KERNELS_SIMD_FEW_INL_H_
