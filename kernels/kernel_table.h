@@ -12,6 +12,7 @@
 
 #include "common/base/tensor_type.h"
 #include "kernels/attention.h"
+#include "kernels/cached_attention.h"
 #include "kernels/fast_matmul.h"
 #include "kernels/views.h"
 
@@ -34,6 +35,30 @@ struct GemmArgs {
 // Rows of weights or columns a range of mat_mul, mat_mul_backward_input or gemm should be a
 // multiple of.
 inline constexpr int64_t kPanelColumns = 32;
+
+// Cached attention of one kv head: query rows [row_begin, row_end) over the keys [key_begin,
+// key_end), at most kChunkKeys of them.  Query row r is query head kv_head * group + r % group of
+// row r / group of q, group = heads / kv_heads; of the keys it sees those below query_offset + r /
+// group + 1, and at least one.  The partial result of row r lies at partials + (r - row_begin) *
+// PartialStride(head_size): the largest score, sum exp(score - largest), and from kPartialHeader on
+// sum exp(score - largest) v.  Partials are 64-byte aligned.
+struct AttentionChunk {
+  ConstMatrix q;
+  CacheView k, v;
+  AttentionShape shape;
+  int kv_head = 0;
+  int64_t row_begin = 0, row_end = 0;
+  int64_t key_begin = 0, key_end = 0;
+  float* partials = nullptr;
+};
+inline constexpr int64_t kChunkKeys = 256;
+inline constexpr int64_t kPartialHeader = 16;
+constexpr int64_t PartialStride(int64_t head_size) {
+  return kPartialHeader + (head_size + 15) / 16 * 16;
+}
+// No more rows than this in a chunk, nor more than kChunkNumbers / head_size (but at least one).
+inline constexpr int64_t kChunkRows = 96;
+inline constexpr int64_t kChunkNumbers = 96 * 64;
 
 struct KernelTable {
   void (*dequantize_row)(TensorType type, const uint8_t* src, int64_t n, float* dst);
@@ -80,6 +105,13 @@ struct KernelTable {
   // One key/value head and its query heads.
   void (*attention_backward)(const AttentionBackwardArgs& args, const AttentionShape& shape,
                              int kv_head);
+
+  // --- cached_attention.h ---
+  // One row of one kv head.
+  void (*store_cache_row)(const float* src, int64_t n, TensorType type, uint8_t* dst);
+  void (*attend_chunk)(const AttentionChunk& chunk);
+  // Adds the partial result of a later chunk to `sums`, which is laid out like it.
+  void (*fold_partial)(const float* partial, int64_t head_size, float* sums);
 };
 
 const KernelTable& ReferenceKernels();

@@ -9,6 +9,7 @@
 
 #include "kernels/kernel_table.h"
 #include "kernels/quant.h"
+#include "kernels/simd/cached_attention_kernels.h"
 
 namespace lorikeet {
 namespace {
@@ -297,6 +298,9 @@ const KernelTable& ReferenceKernels() {
       .scaled_exp = ScaledExp,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
+      .store_cache_row = reference::StoreCacheRow,
+      .attend_chunk = reference::AttendChunk,
+      .fold_partial = reference::FoldPartial,
   };
   return kTable;
 }

@@ -1,6 +1,7 @@
 // The kernels compiled for AVX2, FMA and F16C.  Flags: kernels/CMakeLists.txt.
 #include "kernels/kernel_table.h"
 #include "kernels/simd/attention_inl.h"
+#include "kernels/simd/cached_attention_kernels.h"
 #include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
@@ -29,6 +30,9 @@ const KernelTable& Avx2Kernels() {
       .scaled_exp = ScaledExp,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
+      .store_cache_row = reference::StoreCacheRow,
+      .attend_chunk = reference::AttendChunk,
+      .fold_partial = reference::FoldPartial,
   };
   return kTable;
 }

@@ -2,6 +2,7 @@
 #define LORIKEET_SIMD_512
 #include "kernels/kernel_table.h"
 #include "kernels/simd/attention_inl.h"
+#include "kernels/simd/cached_attention_kernels.h"
 #include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
@@ -30,6 +31,9 @@ const KernelTable& Avx512Kernels() {
       .scaled_exp = ScaledExp,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
+      .store_cache_row = reference::StoreCacheRow,
+      .attend_chunk = reference::AttendChunk,
+      .fold_partial = reference::FoldPartial,
   };
   return kTable;
 }
