@@ -10,6 +10,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/model/model_loader.h"
+#include "kernels/rope.h"
 
 namespace lorikeet {
 
@@ -30,6 +31,14 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::FromFile(std::shared_ptr<con
   std::shared_ptr<Model> model(new Model());
   RETURN_IF_ERROR(Annotate(ModelLoader(std::move(file), *model).Load(), path));
   return std::shared_ptr<const Model>(std::move(model));
+}
+
+void Model::FillRopeTable(const int32_t* positions, Matrix table) const {
+  lorikeet::FillRopeTable(positions, rope_inverse_frequencies_.data(), table);
+  if (rope_magnitude_ == 1.0f) return;
+  for (int64_t t = 0; t < table.rows; ++t) {
+    for (int64_t i = 0; i < table.cols; ++i) table.row(t)[i] *= rope_magnitude_;
+  }
 }
 
 const std::string& Model::fingerprint() const {

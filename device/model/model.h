@@ -1,8 +1,9 @@
 // A base model: a GGUF file of a supported architecture, its weights as views into the mapping, its
 // tokenizer.
 //
-// Architectures: "llama" (adjacent rotary pairs (2i, 2i+1), optional rope_freqs.weight) and "qwen2"
-// (half-split rotary pairs (i, i + d/2), QKV bias).  Output may be tied to the token embedding.
+// Architectures: "llama" (adjacent rotary pairs (2i, 2i+1), optional rope_freqs.weight), "qwen2"
+// (half-split rotary pairs (i, i + d/2), QKV bias) and "qwen3" (half-split pairs, every head of
+// queries and keys normalized before it turns).  Output may be tied to the token embedding.
 #ifndef LORIKEET_DEVICE_MODEL_MODEL_H_
 #define LORIKEET_DEVICE_MODEL_MODEL_H_
 
@@ -45,6 +46,8 @@ struct LayerWeights {
   const float* bias_q = nullptr;          // [H * head_size] or null
   const float* bias_k = nullptr;
   const float* bias_v = nullptr;
+  const float* query_norm = nullptr;  // [head_size] or null: RMSNorm of each head before rotation
+  const float* key_norm = nullptr;
 
   const WeightView& weight(Module module) const { return weights[static_cast<int>(module)]; }
 };
@@ -64,9 +67,11 @@ class Model {
   const WeightView& output() const { return output_; }                    // [vocabulary, C]
   const float* output_norm() const { return output_norm_.data(); }        // [C]
   const LayerWeights& layer(int index) const { return layers_[index]; }
-  // Inverse frequencies of the rotary pairs, factors of rope_freqs.weight included;
-  // [rope_dimensions / 2].
+  // Inverse frequencies of the rotary pairs, rope_freqs.weight and the file's scaling (linear,
+  // YaRN) included; [rope_dimensions / 2].
   const std::vector<float>& rope_inverse_frequencies() const { return rope_inverse_frequencies_; }
+  // What Rope wants for rows at `positions`; table [T, rope_dimensions].
+  void FillRopeTable(const int32_t* positions, Matrix table) const;
   const GgufFile& file() const { return *file_; }
   // Base fingerprint, 64 hex digits; computed at first use (reads the whole file once).
   const std::string& fingerprint() const;
@@ -90,6 +95,7 @@ class Model {
   std::vector<LayerWeights> layers_;
   std::vector<std::vector<float>> owned_vectors_;  // norms and biases converted to f32
   std::vector<float> rope_inverse_frequencies_;
+  float rope_magnitude_ = 1.0f;  // of the rotated vectors: YaRN lengthens them
   std::shared_ptr<LazyFingerprint> fingerprint_;
 };
 

@@ -1,6 +1,5 @@
 #include "device/model/model_loader.h"
 
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <utility>
@@ -19,11 +18,18 @@ constexpr ArchitectureTraits kArchitectures[] = {
     {.name = "llama",
      .rope_half_split = false,
      .requires_qkv_bias = false,
-     .allows_rope_factors = true},
+     .allows_rope_factors = true,
+     .normalizes_heads = false},
     {.name = "qwen2",
      .rope_half_split = true,
      .requires_qkv_bias = true,
-     .allows_rope_factors = false},
+     .allows_rope_factors = false,
+     .normalizes_heads = false},
+    {.name = "qwen3",
+     .rope_half_split = true,
+     .requires_qkv_bias = false,
+     .allows_rope_factors = false,
+     .normalizes_heads = true},
 };
 
 // No dimension of a model that fits a device comes near this; keeps products of two inside 64 bit.
@@ -197,49 +203,12 @@ absl::Status ModelLoader::LoadLayer(int index) {
   ASSIGN_OR_RETURN(layer.bias_q, OwnedVector(BlockName(index, "attn_q.bias"), queries, required));
   ASSIGN_OR_RETURN(layer.bias_k, OwnedVector(BlockName(index, "attn_k.bias"), keys, required));
   ASSIGN_OR_RETURN(layer.bias_v, OwnedVector(BlockName(index, "attn_v.bias"), keys, required));
-  return absl::OkStatus();
-}
-
-absl::StatusOr<double> ModelLoader::RopeScalingFactor() const {
-  ASSIGN_OR_RETURN(const std::string_view type, file_->GetString(Key("rope.scaling.type"), ""));
-  if (!type.empty() && type != "none" && type != "linear") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("unsupported rope scaling \"", ToAbsl(type), "\"; supported: none, linear"));
-  }
-  if (type == "none") return 1.0;
-  // Before rope.scaling.* there was rope.scale_linear.
-  ASSIGN_OR_RETURN(const double older, file_->GetFloat(Key("rope.scale_linear"), 1.0));
-  ASSIGN_OR_RETURN(const double factor, file_->GetFloat(Key("rope.scaling.factor"), older));
-  // llama.cpp writes 0 for "not scaled".
-  if (factor == 0) return 1.0;
-  if (!std::isfinite(factor) || factor < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Key("rope.scaling.factor"), ": expected a positive number, got ", factor));
-  }
-  return factor;
-}
-
-absl::Status ModelLoader::LoadRope() {
-  ASSIGN_OR_RETURN(const double base, file_->GetFloat(Key("rope.freq_base"), 10000.0));
-  if (!std::isfinite(base) || base <= 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(Key("rope.freq_base"), ": expected a positive number, got ", base));
-  }
-  config_.rope_base = static_cast<float>(base);
-  ASSIGN_OR_RETURN(const double scaling, RopeScalingFactor());
-  const int pairs = config_.rope_dimensions / 2;
-  std::vector<float> factors(pairs, 1.0f);
-  if (traits_->allows_rope_factors && file_->FindTensor("rope_freqs.weight") != nullptr) {
-    ASSIGN_OR_RETURN(factors, Vector("rope_freqs.weight", pairs));
-  }
-  model_.rope_inverse_frequencies_.resize(pairs);
-  for (int i = 0; i < pairs; ++i) {
-    if (!std::isfinite(factors[i]) || factors[i] <= 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("rope_freqs.weight: expected positive factors, got ", factors[i]));
-    }
-    const double frequency = std::pow(base, -2.0 * i / config_.rope_dimensions);
-    model_.rope_inverse_frequencies_[i] = static_cast<float>(frequency / factors[i] / scaling);
+  if (traits_->normalizes_heads) {
+    const int64_t head = config_.head_size;
+    ASSIGN_OR_RETURN(layer.query_norm,
+                     OwnedVector(BlockName(index, "attn_q_norm.weight"), head, true));
+    ASSIGN_OR_RETURN(layer.key_norm,
+                     OwnedVector(BlockName(index, "attn_k_norm.weight"), head, true));
   }
   return absl::OkStatus();
 }

@@ -11,6 +11,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,13 +20,13 @@
 
 namespace lorikeet {
 
-// What differs between architectures.  A new one is a row here plus whatever columns it needs
-// (qwen3: norms of queries and keys).
+// What differs between architectures.  A new one is a row of these plus whatever columns it needs.
 struct ArchitectureTraits {
   std::string_view name;
   bool rope_half_split;      // rotary pairs (i, i + d/2) instead of (2i, 2i + 1)
   bool requires_qkv_bias;    // otherwise biases are optional
   bool allows_rope_factors;  // rope_freqs.weight
+  bool normalizes_heads;     // attn_q_norm.weight, attn_k_norm.weight
 };
 
 // Used once: construct, Load.
@@ -42,6 +43,9 @@ class ModelLoader {
   absl::Status LoadEmbeddings();
   absl::Status LoadLayer(int index);
   absl::Status LoadRope();
+  // Multiplies the inverse frequencies by what the file's scaling asks for.
+  absl::Status ScaleRope(std::vector<double>& frequencies);
+  absl::Status ScaleRopeYarn(double factor, std::vector<double>& frequencies);
   absl::StatusOr<double> RopeScalingFactor() const;
   absl::Status CheckNoUnusedTensor() const;
 

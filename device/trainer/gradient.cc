@@ -323,6 +323,12 @@ absl::StatusOr<std::unique_ptr<GradientEngine>> GradientEngine::Create(
   if (model == nullptr || pool == nullptr) {
     return absl::InvalidArgumentError("gradient engine: expected a model and a thread pool");
   }
+  if (model->layer(0).query_norm != nullptr) {
+    return absl::UnimplementedError(
+        absl::StrCat("training: expected an architecture without norms of queries and keys (llama, "
+                     "qwen2), got ",
+                     model->config().architecture));
+  }
   return std::make_unique<Engine>(std::move(model), pool, options);
 }
 

@@ -67,8 +67,8 @@ LayerPass::LayerPass(const Model& model, ThreadPool* pool) : model_(model), pool
 
 void LayerPass::Begin(const BatchLayout& layout) {
   layout_ = &layout;
-  FillRopeTable(layout.positions.data(), model_.rope_inverse_frequencies().data(),
-                rope_table_.Shape(layout.rows(), model_.config().rope_dimensions));
+  model_.FillRopeTable(layout.positions.data(),
+                       rope_table_.Shape(layout.rows(), model_.config().rope_dimensions));
 }
 
 AttentionShape LayerPass::Shape() const {

@@ -73,6 +73,10 @@ void AddTokenizer(const TinyModelOptions& options, GgufWriter& writer) {
   writer.AddBool("tokenizer.ggml.add_bos_token", options.add_bos);
 }
 
+int HeadSize(const TinyModelOptions& options) {
+  return options.head_size > 0 ? options.head_size : options.dim / options.heads;
+}
+
 void AddConfig(const TinyModelOptions& options, GgufWriter& writer) {
   const std::string& arch = options.architecture;
   const auto number = [&](std::string_view key, int value) {
@@ -86,7 +90,11 @@ void AddConfig(const TinyModelOptions& options, GgufWriter& writer) {
   number("feed_forward_length", options.ffn);
   number("attention.head_count", options.heads);
   number("attention.head_count_kv", options.kv_heads);
-  number("rope.dimension_count", options.dim / options.heads);
+  if (options.head_size > 0) {
+    number("attention.key_length", options.head_size);
+    number("attention.value_length", options.head_size);
+  }
+  number("rope.dimension_count", HeadSize(options));
   number("vocab_size", options.vocab);
   writer.AddFloat32(arch + ".rope.freq_base", 10000.0f);
   writer.AddFloat32(arch + ".attention.layer_norm_rms_epsilon", 1e-5f);
@@ -183,16 +191,21 @@ class TensorMaker {
 
 void AddLayer(const TinyModelOptions& options, int index, TensorMaker& make) {
   const std::string prefix = absl::StrCat("blk.", index, ".");
-  const int kv = options.dim / options.heads * options.kv_heads;
+  const int q = HeadSize(options) * options.heads;
+  const int kv = HeadSize(options) * options.kv_heads;
   make.Vector(prefix + "attn_norm.weight", options.dim, 0.1f, 1.0f);
-  make.Matrix(prefix + "attn_q.weight", options.dim, options.dim);
+  make.Matrix(prefix + "attn_q.weight", options.dim, q);
   make.Matrix(prefix + "attn_k.weight", options.dim, kv);
   make.Matrix(prefix + "attn_v.weight", options.dim, kv);
-  make.Matrix(prefix + "attn_output.weight", options.dim, options.dim);
+  make.Matrix(prefix + "attn_output.weight", q, options.dim);
   if (options.architecture == "qwen2") {
-    make.Vector(prefix + "attn_q.bias", options.dim, 0.1f, 0.0f);
+    make.Vector(prefix + "attn_q.bias", q, 0.1f, 0.0f);
     make.Vector(prefix + "attn_k.bias", kv, 0.1f, 0.0f);
     make.Vector(prefix + "attn_v.bias", kv, 0.1f, 0.0f);
+  }
+  if (options.architecture == "qwen3") {
+    make.Vector(prefix + "attn_q_norm.weight", HeadSize(options), 0.2f, 1.0f);
+    make.Vector(prefix + "attn_k_norm.weight", HeadSize(options), 0.2f, 1.0f);
   }
   make.Vector(prefix + "ffn_norm.weight", options.dim, 0.1f, 1.0f);
   make.Matrix(prefix + "ffn_gate.weight", options.dim, options.ffn);
@@ -206,10 +219,11 @@ int TinyModelBos(const TinyModelOptions&) { return 256 + kMergeCount; }
 int TinyModelEos(const TinyModelOptions&) { return 256 + kMergeCount + 1; }
 
 std::string TinyModelBytes(const TinyModelOptions& options) {
-  LORIKEET_CHECK(options.architecture == "llama" || options.architecture == "qwen2");
+  LORIKEET_CHECK(options.architecture == "llama" || options.architecture == "qwen2" ||
+                 options.architecture == "qwen3");
   LORIKEET_CHECK(options.dim % 32 == 0 && options.ffn % 32 == 0);
   LORIKEET_CHECK(options.dim % options.heads == 0 && options.heads % options.kv_heads == 0);
-  LORIKEET_CHECK(options.dim / options.heads % 2 == 0);
+  LORIKEET_CHECK(HeadSize(options) % 2 == 0);
   LORIKEET_CHECK(options.vocab >= 256 + kMergeCount + 2);
   GgufWriter writer;
   AddConfig(options, writer);
@@ -219,7 +233,7 @@ std::string TinyModelBytes(const TinyModelOptions& options) {
   for (int i = 0; i < options.layers; ++i) AddLayer(options, i, make);
   make.Vector("output_norm.weight", options.dim, 0.1f, 1.0f);
   if (!options.tied) make.Matrix("output.weight", options.dim, options.vocab);
-  if (options.rope_freqs) make.RopeFactors(options.dim / options.heads / 2);
+  if (options.rope_freqs) make.RopeFactors(HeadSize(options) / 2);
   return writer.Serialize();
 }
 

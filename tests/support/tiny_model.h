@@ -14,12 +14,14 @@
 namespace lorikeet {
 
 struct TinyModelOptions {
-  std::string architecture = "llama";  // or "qwen2" (adds QKV biases)
+  // or "qwen2" (adds QKV biases), "qwen3" (norms of queries and keys, no biases)
+  std::string architecture = "llama";
   int layers = 2;
   int dim = 64;  // a multiple of 32 and of heads
   int heads = 4;
   int kv_heads = 2;
-  int ffn = 96;  // a multiple of 32
+  int head_size = 0;  // 0: dim / heads
+  int ffn = 96;       // a multiple of 32
   int vocab =
       288;  // at least 288: 256 bytes, 30 merges, <|bos|>, <|eos|>; the rest is unused padding
   int context = 256;  // as trained

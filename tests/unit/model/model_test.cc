@@ -122,11 +122,11 @@ TEST(Model, RefusesWhatItCannotCompute) {
   ExpectRefused(
       *file,
       with([](auto& w) { w.AddString("general.architecture", "mamba"); }, {"general.architecture"}),
-      "unsupported architecture \"mamba\"; supported: llama, qwen2");
+      "unsupported architecture \"mamba\"; supported: llama, qwen2, qwen3");
   ExpectRefused(*file, with([](auto& w) { w.AddString("general.type", "adapter"); }),
                 "expected a model, got general.type = \"adapter\"");
-  ExpectRefused(*file, with([](auto& w) { w.AddString("llama.rope.scaling.type", "yarn"); }),
-                "unsupported rope scaling \"yarn\"");
+  ExpectRefused(*file, with([](auto& w) { w.AddString("llama.rope.scaling.type", "longrope"); }),
+                "unsupported rope scaling \"longrope\"; supported: none, linear, yarn");
   ExpectRefused(*file, with([](auto& w) { w.AddUint32("llama.expert_count", 8); }),
                 "expected a dense model");
   ExpectRefused(*file, with([](auto& w) { w.AddUint32("llama.attention.value_length", 8); }),

@@ -45,10 +45,12 @@ class Naive {
     layers_ = Int("block_count");
     heads_ = Int("attention.head_count");
     kv_heads_ = Int("attention.head_count_kv");
-    head_size_ = Int("embedding_length") / heads_;
+    head_size_ = file.Has(arch_ + ".attention.key_length") ? Int("attention.key_length")
+                                                           : Int("embedding_length") / heads_;
     epsilon_ = *file.GetFloat(arch_ + ".attention.layer_norm_rms_epsilon");
     base_ = *file.GetFloat(arch_ + ".rope.freq_base");
     scaling_ = *file.GetFloat(arch_ + ".rope.scaling.factor", 1.0);
+    yarn_ = *file.GetString(arch_ + ".rope.scaling.type", "") == "yarn";
     keys_.resize(layers_);
     values_.resize(layers_);
   }
@@ -129,20 +131,47 @@ class Naive {
     for (size_t head = 0; head < x.size(); head += head_size_) {
       for (int i = 0; i < pairs; ++i) {
         const double angle =
-            position * std::pow(base_, -2.0 * i / head_size_) / factors[i] / scaling_;
-        const bool half_split = arch_ == "qwen2";
+            position * std::pow(base_, -2.0 * i / head_size_) / factors[i] * Shrink(i);
+        const bool half_split = arch_ != "llama";
         double& a = x[head + (half_split ? i : 2 * i)];
         double& b = x[head + (half_split ? i + pairs : 2 * i + 1)];
         const double turned = a * std::cos(angle) - b * std::sin(angle);
-        b = a * std::sin(angle) + b * std::cos(angle);
-        a = turned;
+        const double longer = yarn_ ? 1 + 0.1 * std::log(scaling_) : 1;
+        b = (a * std::sin(angle) + b * std::cos(angle)) * longer;
+        a = turned * longer;
       }
+    }
+  }
+
+  // What scaling does to the frequency of pair i.  YaRN as its paper has it: full turns in the
+  // original context decide, more than 32: nothing, fewer than 1: all, with whole pairs as borders.
+  double Shrink(int i) const {
+    if (!yarn_) return 1 / scaling_;
+    const double original = Int("rope.scaling.original_context_length");
+    const auto pair = [&](double turns) {
+      return head_size_ * std::log(original / (turns * 2 * std::acos(-1.0))) / 2 / std::log(base_);
+    };
+    const double low = std::max(0.0, std::floor(pair(32)));
+    const double high = std::min(head_size_ - 1.0, std::ceil(pair(1)));
+    const double mix = std::min(1.0, std::max(0.0, (i - low) / (high - low)));
+    return (1 - mix) + mix / scaling_;
+  }
+
+  void NormHeads(Vec& x, int layer, const char* name) const {
+    if (arch_ != "qwen3") return;
+    const Vec weight = Load("blk." + std::to_string(layer) + "." + name).values;
+    for (size_t head = 0; head < x.size(); head += head_size_) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(head);
+      const Vec normed = Norm(Vec(begin, begin + head_size_), weight);
+      std::copy(normed.begin(), normed.end(), begin);
     }
   }
 
   Vec Attend(int layer, int position, const Vec& h) {
     Vec q = WithBias(Project(layer, Module::kQ, h), layer, "attn_q.bias");
     Vec k = WithBias(Project(layer, Module::kK, h), layer, "attn_k.bias");
+    NormHeads(q, layer, "attn_q_norm.weight");
+    NormHeads(k, layer, "attn_k_norm.weight");
     Rotate(q, position);
     Rotate(k, position);
     keys_[layer].push_back(std::move(k));
@@ -174,6 +203,7 @@ class Naive {
   std::string arch_;
   int layers_, heads_, kv_heads_, head_size_;
   double epsilon_, base_, scaling_;
+  bool yarn_;
   std::vector<std::vector<Vec>> keys_, values_;
 };
 

@@ -5,11 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "common/base/random.h"
+#include "common/gguf/writer.h"
+#include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 #include "tests/unit/model/naive_forward.h"
 
@@ -69,6 +73,13 @@ std::vector<TinyModelOptions> Variants() {
       all.push_back(o);
     }
   }
+  for (const TensorType type : {TensorType::kF32, TensorType::kQ8_0}) {
+    TinyModelOptions o;
+    o.architecture = "qwen3";
+    o.type = type;
+    o.head_size = 32;  // wider than dim / heads, as in Qwen3-0.6B
+    all.push_back(o);
+  }
   return all;
 }
 
@@ -96,6 +107,78 @@ TEST(Session, FastPrecisionIsNear) {
     ASSERT_TRUE(logits.ok());
     EXPECT_LT(WorstRow(NaiveLogits(model->file(), tokens), *logits), 0.06);
   }
+}
+
+// The tiny model with other rope settings.
+std::shared_ptr<const Model> LoadWithRope(const TinyModelOptions& options,
+                                          const std::function<void(GgufWriter&)>& add) {
+  const auto file = *GgufFile::Open(WriteTinyModel(options));
+  GgufWriter writer;
+  for (const auto& [key, value] : file->metadata()) writer.CopyMetadata(*file, key);
+  for (const GgufTensor& t : file->tensors()) writer.AddTensor(t.name, t.type, t.shape, t.data);
+  add(writer);
+  const std::string path = MakeTempDir("session-test") + "/rope.gguf";
+  EXPECT_TRUE(writer.Write(path).ok());
+  auto model = Model::Load(path);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *model;
+}
+
+TEST(Session, YarnMatchesDoublePrecision) {
+  TinyModelOptions options;
+  options.architecture = "qwen2";
+  options.head_size = 64;
+  for (const int original : {64, 1000, 100000}) {
+    SCOPED_TRACE(original);
+    const auto model = LoadWithRope(options, [&](GgufWriter& w) {
+      w.AddString("qwen2.rope.scaling.type", "yarn");
+      w.AddFloat32("qwen2.rope.scaling.factor", 4.0f);
+      w.AddUint32("qwen2.rope.scaling.original_context_length", original);
+    });
+    const auto tokens = RandomTokens(40, options.vocab);
+    const auto session = MakeSession(model, nullptr);
+    const auto logits = session->Decode(tokens, true);
+    ASSERT_TRUE(logits.ok()) << logits.status();
+    EXPECT_LT(WorstRow(NaiveLogits(model->file(), tokens), *logits), 1e-5);
+  }
+}
+
+TEST(Session, CacheTypesAreAsNearAsTheyRound) {
+  const std::pair<TensorType, double> types[] = {
+      {TensorType::kF32, 1e-5}, {TensorType::kF16, 3e-3}, {TensorType::kQ8_0, 3e-2}};
+  TinyModelOptions options;
+  options.head_size = 32;
+  const auto model = LoadTiny(options);
+  const auto tokens = RandomTokens(50, options.vocab);
+  const auto naive = NaiveLogits(model->file(), tokens);
+  double before = 0;
+  for (const auto& [type, tolerance] : types) {
+    SCOPED_TRACE(TraitsOf(type).name);
+    auto session = Session::Create(
+        model, nullptr, {.context_length = 64, .precision = Precision::kExact, .kv_type = type});
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto logits = (*session)->Decode(tokens, true);
+    ASSERT_TRUE(logits.ok());
+    const double worst = WorstRow(naive, *logits);
+    EXPECT_LT(worst, tolerance);
+    EXPECT_GT(worst, before);  // each type rounds more than the one before
+    before = worst;
+  }
+  EXPECT_EQ(DefaultKvType(*model, Precision::kFast), TensorType::kF32);  // all weights are
+  options.type = TensorType::kQ8_0;
+  const auto rounded = LoadTiny(options);
+  EXPECT_EQ(DefaultKvType(*rounded, Precision::kFast), TensorType::kF16);
+  EXPECT_EQ(DefaultKvType(*rounded, Precision::kExact), TensorType::kF32);
+  const auto refused = [](const std::shared_ptr<const Model>& m, TensorType type) {
+    return Session::Create(m, nullptr,
+                           {.context_length = 8, .precision = Precision::kFast, .kv_type = type})
+        .status();
+  };
+  EXPECT_EQ(refused(model, TensorType::kQ4_0).code(), absl::StatusCode::kInvalidArgument);
+  options.head_size = 0;  // 16: no whole block of Q8_0
+  const absl::Status narrow = refused(LoadTiny(options), TensorType::kQ8_0);
+  EXPECT_EQ(narrow.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(absl::StrContains(narrow.message(), "head size 16")) << narrow;
 }
 
 TEST(Session, LongPromptInChunksEqualsOneByOne) {
@@ -221,7 +304,7 @@ TEST(Session, RefusesBadTokensAndOverflow) {
             absl::StatusCode::kResourceExhausted);
   EXPECT_FALSE(Session::Create(model, nullptr, {.context_length = -1}).ok());
   const auto huge = Session::Create(model, nullptr, {.context_length = 2'000'000'000});
-  EXPECT_EQ(huge.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(huge.status().code(), absl::StatusCode::kResourceExhausted);
 }
 
 }  // namespace
