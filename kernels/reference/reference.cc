@@ -97,7 +97,8 @@ void RoundRows(const RoundedActivations& rounded, int64_t begin, int64_t end) {
     for (int64_t b = 0; b < rounded.x.cols / 32 && rounded.q != nullptr; ++b) {
       float largest = 0;
       for (int j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[32 * b + j]));
-      const float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      // Finite, so that zeros and numbers too small for it become 0.
+      const float inverse = std::min(127.0f / largest, std::numeric_limits<float>::max());
       scales[b] = largest / 127.0f;
       int32_t sum[2] = {0, 0};
       for (int j = 0; j < 32; ++j) {

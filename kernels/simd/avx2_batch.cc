@@ -1,12 +1,19 @@
-// Prefill's products for one instruction set.  Flags: kernels/CMakeLists.txt.
+// Prefill's products, and low-rank updates, for one instruction set.  Flags:
+// kernels/CMakeLists.txt.
 #include "kernels/simd/batch_inl.h"
 #include "kernels/simd/fast_kernels.h"
+#include "kernels/simd/low_rank_inl.h"
 
 namespace lorikeet::avx2 {
 
 void MatMulBatch(const RoundedActivations& x, const WeightView& w, const Matrix& y, int64_t begin,
                  int64_t end, bool accumulate) {
   MatMulBatchRange(x, w, y, begin, end, accumulate);
+}
+
+void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
+                int64_t begin, int64_t end) {
+  AddLowRankRange(h, b, y, begin, end);
 }
 
 }  // namespace lorikeet::avx2

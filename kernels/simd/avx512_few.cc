@@ -15,9 +15,4 @@ void MatMulFew(const RoundedActivations& x, const WeightView& w, const Matrix& y
   MatMulFewRange(x, w, y, begin, end, accumulate);
 }
 
-void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
-                int64_t begin, int64_t end) {
-  AddLowRankRange(h, b, y, begin, end);
-}
-
 }  // namespace lorikeet::avx512

@@ -3,7 +3,6 @@
 #include <tuple>
 
 #include "common/base/thread_pool.h"
-#include "kernels/fast_matmul.h"
 #include "tests/unit/kernels/kernel_test_util.h"
 
 namespace lorikeet {
@@ -111,55 +110,6 @@ TEST_P(MatMulTest, SameBitsForAnyNumberOfThreads) {
     MatMulBackwardInput(y.view(), w.view, d.view(), &pool);
     EXPECT_EQ(y.data, y1.data);
     EXPECT_EQ(d.data, d1.data);
-  }
-}
-
-// Rounding activations to 8 bit per 32: each is off by at most largest / 254, uniformly, so the
-// standard deviation of the sum's error is sqrt(sum_k (w_k largest_k / 127)^2 / 12).  Six of those,
-// at a false-alarm rate of 2e-9 a number.
-TEST_P(MatMulTest, FastStaysWithinTheRoundingOfActivations) {
-  ThreadPool pool(2);
-  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0, TensorType::kQ5_0}) {
-    const int64_t c = 512;
-    const Weights w(type, 70, c, 7);
-    for (const int64_t t_count : {1, 3, 6, 20}) {
-      const Tensor x(t_count, c, 3);
-      Tensor y(t_count, 70, 0);
-      std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t_count, c)) + 1);
-      const FastProduct product{.w = w.view, .y = y.view()};
-      MatMulFast(RoundActivations(x.view(), scratch.data() + 1, &pool), {&product, 1}, &pool);
-      for (int64_t t = 0; t < t_count; ++t) {
-        for (int64_t o = 0; o < 70; ++o) {
-          double want = 0;
-          double variance = 0;
-          for (int64_t b = 0; b < c; b += 32) {
-            double largest = 0;
-            double squares = 0;
-            for (int64_t k = b; k < b + 32; ++k) {
-              want += static_cast<double>(x.at(t, k)) * w.values.at(o, k);
-              largest = std::max(largest, std::fabs(static_cast<double>(x.at(t, k))));
-              squares += std::pow(w.values.at(o, k), 2);
-            }
-            variance += squares * std::pow(largest / 127, 2) / 12;
-          }
-          EXPECT_LE(std::fabs(y.at(t, o) - want), 6 * std::sqrt(variance)) << TraitsOf(type).name;
-        }
-      }
-    }
-  }
-}
-
-TEST_P(MatMulTest, FastTakesZerosAndExtremes) {
-  const Weights w(TensorType::kQ8_0, 32, 64, 7);
-  Tensor x(2, 64, 0);
-  x.view().row(1)[3] = -1000.0f;
-  Tensor y(2, 32, 1);
-  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(2, 64)));
-  const FastProduct product{.w = w.view, .y = y.view()};
-  MatMulFast(RoundActivations(x.view(), scratch.data(), nullptr), {&product, 1}, nullptr);
-  for (int64_t o = 0; o < 32; ++o) {
-    EXPECT_EQ(y.at(0, o), 0.0f);
-    EXPECT_NEAR(y.at(1, o), -1000.0 * w.values.at(o, 3), 1e-3);
   }
 }
 
