@@ -30,9 +30,9 @@ const KernelTable& Avx2Kernels() {
       .scaled_exp = ScaledExp,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
-      .store_cache_row = reference::StoreCacheRow,
-      .attend_chunk = reference::AttendChunk,
-      .fold_partial = reference::FoldPartial,
+      .store_cache_row = avx2::StoreCacheRow,
+      .attend_chunk = avx2::AttendChunk,
+      .fold_partial = avx2::FoldPartial,
   };
   return kTable;
 }

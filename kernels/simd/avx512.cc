@@ -31,9 +31,9 @@ const KernelTable& Avx512Kernels() {
       .scaled_exp = ScaledExp,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
-      .store_cache_row = reference::StoreCacheRow,
-      .attend_chunk = reference::AttendChunk,
-      .fold_partial = reference::FoldPartial,
+      .store_cache_row = avx512::StoreCacheRow,
+      .attend_chunk = avx512::AttendChunk,
+      .fold_partial = avx512::FoldPartial,
   };
   return kTable;
 }

@@ -113,12 +113,9 @@ void RunPanel(const Tile& t, bool unit_k, int64_t rows, int64_t cols) {
   unit_k ? RunPanelOf<1, true>(t, rows, cols) : RunPanelOf<1, false>(t, rows, cols);
 }
 
-// 8 x 8 floats: to[j][i] = from[i][j].
-inline void Transpose8(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
-  __m256 r[8];
+// to[j][i] = r[i][j].
+inline void StoreTransposed8(__m256 (&r)[8], float* to, int64_t to_stride) {
   __m256 s[8];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     s[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
@@ -136,6 +133,14 @@ inline void Transpose8(const float* from, int64_t from_stride, float* to, int64_
     _mm256_storeu_ps(to + i * to_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
     _mm256_storeu_ps(to + (i + 4) * to_stride, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
   }
+}
+
+// 8 x 8 floats: to[j][i] = from[i][j].
+inline void Transpose8(const float* from, int64_t from_stride, float* to, int64_t to_stride) {
+  __m256 r[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) r[i] = _mm256_loadu_ps(from + i * from_stride);
+  StoreTransposed8(r, to, to_stride);
 }
 
 // packed [depth, kTileCols] = transpose of from [cols, depth]; columns beyond `cols` are 0.
