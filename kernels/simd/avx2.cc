@@ -17,7 +17,7 @@ const KernelTable& Avx2Kernels() {
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,
       .wants_bf16 = false,
-      .few_rows = 6,
+      .few_rows = 8,
       .round_activations = avx2::RoundRows,
       .mat_mul_few = avx2::MatMulFew,
       .mat_mul_batch = avx2::MatMulBatch,

@@ -18,7 +18,7 @@ const KernelTable& Avx512Kernels() {
       .mat_mul_backward_input = MatMulBackwardInputRange,
       .gemm = Gemm,
       .wants_bf16 = false,
-      .few_rows = 6,
+      .few_rows = 8,
       .round_activations = avx512::RoundRows,
       .mat_mul_few = avx512::MatMulFew,
       .mat_mul_batch = avx512::MatMulBatch,

@@ -9,6 +9,8 @@
 #define LORIKEET_KERNELS_SIMD_FEW_512_INL_H_
 
 #include "kernels/quant.h"
+#include "kernels/simd/few_scales_inl.h"
+#include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
 
 namespace lorikeet {
@@ -23,7 +25,7 @@ template <int kUnits>
 struct Decoded {
   __m512i w[kVectors];
   __m512 scale[kUnits];  // of the weights in each lane
-  __m512 min;            // what is added to every weight
+  __m512 min[1];         // what is added to every weight
 };
 
 // The lanes of scales that belong to the row; the others are taken as 0.
@@ -36,21 +38,7 @@ struct ValidLanes {
 inline __m512i Bytes64(const void* p) { return _mm512_loadu_si512(p); }
 inline __m256i Bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
 inline __m512i Splat8(int value) { return _mm512_set1_epi8(static_cast<char>(value)); }
-inline uint32_t Word32(const uint8_t* p) {
-  uint32_t word;
-  __builtin_memcpy(&word, p, sizeof(word));
-  return word;
-}
-inline uint64_t Word64(const uint8_t* p) {
-  uint64_t word;
-  __builtin_memcpy(&word, p, sizeof(word));
-  return word;
-}
-inline __m512 SplatHalf(const uint8_t* p) {
-  uint16_t bits;
-  __builtin_memcpy(&bits, p, sizeof(bits));
-  return _mm512_set1_ps(Half(bits));
-}
+inline __m512 SplatHalf(const uint8_t* p) { return _mm512_set1_ps(HalfAt(p)); }
 
 // A vector of integers computed when compiled.
 template <typename Entry>
@@ -175,7 +163,7 @@ struct NibbleBlocks {
       if constexpr (kMin) m = _mm512_cvtepi32_epi16(_mm512_srli_epi32(scales, 16));
     }
     out.scale[0] = _mm512_maskz_cvtph_ps(valid.lanes[0], d);
-    if constexpr (kMin) out.min = _mm512_maskz_cvtph_ps(valid.lanes[0], m);
+    if constexpr (kMin) out.min[0] = _mm512_maskz_cvtph_ps(valid.lanes[0], m);
   }
 };
 
@@ -255,15 +243,9 @@ struct SuperBlock {
 
 // Scales and minima, times d and dmin, of the eight groups of Q4_K and Q5_K, in turn.
 inline __m512 ScalesMinsQ4K(const uint8_t* p) {
-  const uint32_t first = Word32(p + 4);
-  const uint32_t second = Word32(p + 8);
-  const uint32_t third = Word32(p + 12);
-  const uint64_t scale_top = (third & 0x0f0f0f0f) | ((first >> 2) & 0x30303030);
-  const uint64_t min_top = ((third >> 4) & 0x0f0f0f0f) | ((second >> 2) & 0x30303030);
-  const uint64_t scales = (first & 0x3f3f3f3f) | scale_top << 32;
-  const uint64_t mins = (second & 0x3f3f3f3f) | min_top << 32;
-  const __m128i both = _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(scales)),
-                                         _mm_cvtsi64_si128(static_cast<int64_t>(mins)));
+  const ScalesMins bytes = ScalesMinsOfQ4K(p + 4);
+  const __m128i both = _mm_unpacklo_epi8(_mm_cvtsi64_si128(static_cast<int64_t>(bytes.scales)),
+                                         _mm_cvtsi64_si128(static_cast<int64_t>(bytes.mins)));
   const __m512 d = _mm512_cvtph_ps(_mm256_set1_epi32(static_cast<int>(Word32(p))));
   return _mm512_mul_ps(d, _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(both)));
 }
@@ -296,7 +278,7 @@ struct FewQ4_K : SuperBlock<144, 0, true>, ChunksQ4K {
     const __m512 scales = ScalesMinsQ4K(p);
     out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
     out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
-    out.min = _mm512_movehdup_ps(scales);
+    out.min[0] = _mm512_movehdup_ps(scales);
   }
 };
 
@@ -325,7 +307,7 @@ struct FewQ5_K : SuperBlock<176, 0, true>, ChunksQ4K {
     const __m512 scales = ScalesMinsQ4K(p);
     out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
     out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
-    out.min = _mm512_movehdup_ps(scales);
+    out.min[0] = _mm512_movehdup_ps(scales);
   }
 };
 
@@ -414,7 +396,7 @@ struct FewQ2_K : SuperBlock<84, 0, true>, PairsQ2K {
         SplatHalf(p + 80), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
     out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
     out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
-    out.min = _mm512_mul_ps(SplatHalf(p + 82), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
+    out.min[0] = _mm512_mul_ps(SplatHalf(p + 82), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
   }
 };
 
@@ -428,18 +410,6 @@ struct FewQ3_K : SuperBlock<110, 4, false>, PairsQ2K {
     const __m512i two = _mm512_multishift_epi64_epi8(low.vector(), q);
     const __m512i moved = _mm512_multishift_epi64_epi8(third.vector(), high);
     return _mm512_and_si512(Select(Splat8(3), two, moved), Splat8(7));
-  }
-
-  static inline __m512 Scales(const uint8_t* p) {
-    const uint64_t low = Word64(p + 96);
-    const uint64_t top = Word32(p + 104);
-    const uint64_t first = (top & 0x03030303) | (top & 0x0c0c0c0c) << 30;
-    const uint64_t second = ((top >> 4) & 0x03030303) | (top & 0xc0c0c0c0) << 26;
-    const uint64_t s0 = (low & 0x0f0f0f0f0f0f0f0f) | first << 4;
-    const uint64_t s1 = ((low >> 4) & 0x0f0f0f0f0f0f0f0f) | second << 4;
-    const __m128i scales = _mm_sub_epi8(
-        _mm_set_epi64x(static_cast<int64_t>(s1), static_cast<int64_t>(s0)), _mm_set1_epi8(32));
-    return _mm512_mul_ps(SplatHalf(p + 108), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(scales)));
   }
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
@@ -460,7 +430,8 @@ struct FewQ3_K : SuperBlock<110, 4, false>, PairsQ2K {
     out.w[1] = Three(q1, kLow0, h1, kHigh0);
     out.w[2] = Three(q0, kLow1, h0, kHigh1);
     out.w[3] = Three(q1, kLow1, h1, kHigh1);
-    const __m512 scales = Scales(p);
+    const __m512 scales = _mm512_mul_ps(
+        SplatHalf(p + 108), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(ScalesOfQ3K(p + 96))));
     out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
     out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
   }
@@ -478,12 +449,6 @@ __attribute__((always_inline)) inline Vf DotUnit(const __m512i* w, const int8_t*
     sum = _mm512_dpbusd_epi32(sum, w[v], _mm512_load_si512(x + 64 * v));
   }
   return _mm512_cvtepi32_ps(sum);
-}
-
-template <typename Format>
-__attribute__((always_inline)) inline void AddMins(const Decoded<Format::kUnits>& weights,
-                                                   const float* sums, Vf& total) {
-  total += weights.min * _mm512_load_ps(sums);
 }
 
 }  // namespace

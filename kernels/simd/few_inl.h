@@ -10,6 +10,9 @@
 #include "kernels/simd/matmul_inl.h"
 #ifdef LORIKEET_SIMD_512
 #include "kernels/simd/few_512_inl.h"
+#else
+#include "kernels/simd/few_256_inl.h"
+#endif
 
 namespace lorikeet {
 namespace {
@@ -108,15 +111,23 @@ void MultiplyRows(const FewJob& job, const FewPart& part,
                          ValidLanes<kUnits> valid) __attribute__((always_inline)) {
       Decoded<kUnits> weights;
       Format::Decode(group, valid, weights);
-#pragma GCC unroll 8
-      for (int t = 0; t < kRows; ++t) {
 #pragma GCC unroll 4
-        for (int u = 0; u < kUnits; ++u) {
+      for (int u = 0; u < kUnits; ++u) {
+#pragma GCC unroll 8
+        for (int t = 0; t < kRows; ++t) {
           const Vf dot = DotUnit<Format, kUnitVectors>(
               weights.w + u * kUnitVectors, x[t].q + u * kUnitVectors * kVecBytes, x[t].start[u]);
           sums[t] += dot * (weights.scale[u] * Load(x[t].scale[u]));
         }
-        if constexpr (Format::kHasMin) AddMins<Format>(weights, x[t].sums, sums[t]);
+      }
+      if constexpr (Format::kHasMin) {
+#pragma GCC unroll 8
+        for (int t = 0; t < kRows; ++t) {
+#pragma GCC unroll 2
+          for (int i = 0; i < 16 / kLanes; ++i) {
+            sums[t] += weights.min[i] * Load(x[t].sums + i * kLanes);
+          }
+        }
       }
     };
     const uint8_t* group = row;
@@ -219,9 +230,5 @@ void MatMulFewRange(const RoundedActivations& x, const WeightView& w, const Matr
 
 }  // namespace
 }  // namespace lorikeet
-
-#else
-#include "kernels/simd/few_256_inl.h"
-#endif
 
 #endif  // LORIKEET_KERNELS_SIMD_FEW_INL_H_
