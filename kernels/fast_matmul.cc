@@ -22,21 +22,23 @@ int64_t PaddedBytes(int64_t row_bytes) {
 }
 
 struct Layout {
-  int64_t q, scales, sums, bf16;  // bytes a row
+  int64_t q = 0, scales = 0, sums = 0, bf16 = 0;  // bytes a row
   int64_t total() const { return q + scales + sums + bf16; }
 };
 
-Layout LayoutOf(int64_t c) {
-  const int64_t bf16 = Kernels().wants_bf16 ? PaddedBytes(2 * RoundUp(c, 32)) : 0;
-  if (c % 32 != 0) return {0, 0, 0, bf16};
-  return {PaddedBytes(c), PaddedBytes(c / 32 * 4), PaddedBytes(c / 16 * 4), bf16};
+// Bfloat16 for a batch where that is wanted, otherwise 8 bit.
+Layout LayoutOf(int64_t t, int64_t c) {
+  const auto& kernels = Kernels();
+  if (kernels.wants_bf16 && t > kernels.few_rows) return {.bf16 = PaddedBytes(2 * RoundUp(c, 32))};
+  if (c % 32 != 0) return {};
+  return {.q = PaddedBytes(c), .scales = PaddedBytes(c / 32 * 4), .sums = PaddedBytes(c / 16 * 4)};
 }
 
 bool IsFloat(TensorType type) { return TraitsOf(type).block_elements == 1; }
 
 void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, int64_t end) {
   const auto& kernels = Kernels();
-  if (IsFloat(p.w.type) && !(kernels.wants_bf16 && p.w.type == TensorType::kBF16)) {
+  if (IsFloat(p.w.type) && !(x.bf16 != nullptr && p.w.type == TensorType::kBF16)) {
     kernels.mat_mul(x.x, p.w, p.y, begin, end, p.accumulate);
   } else if (x.x.rows <= kernels.few_rows) {
     kernels.mat_mul_few(x, p.w, p.y, begin, end, p.accumulate);
@@ -54,10 +56,13 @@ void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, 
 
 }  // namespace
 
-int64_t RoundedBytes(int64_t t, int64_t c) { return t * LayoutOf(c).total() + kAlignment; }
+int64_t RoundedBytes(int64_t t, int64_t c) {
+  const int64_t few = std::min(t, Kernels().few_rows);  // may want more than a batch
+  return std::max(t * LayoutOf(t, c).total(), few * LayoutOf(few, c).total()) + kAlignment;
+}
 
 RoundedActivations RoundActivations(ConstMatrix x, uint8_t* scratch, ThreadPool* pool) {
-  const Layout layout = LayoutOf(x.cols);
+  const Layout layout = LayoutOf(x.rows, x.cols);
   const auto address = reinterpret_cast<uintptr_t>(scratch);
   uint8_t* at = scratch + (RoundUp(static_cast<int64_t>(address % kAlignment), kAlignment) -
                            static_cast<int64_t>(address % kAlignment));
@@ -91,7 +96,7 @@ void MatMulFast(const RoundedActivations& x, std::span<const FastProduct> produc
   double work = 0;
   for (const FastProduct& p : products) {
     LORIKEET_CHECK(x.x.cols == p.w.cols && p.y.cols == p.w.rows && x.x.rows == p.y.rows);
-    LORIKEET_CHECK(x.q != nullptr || IsFloat(p.w.type));
+    LORIKEET_CHECK(x.q != nullptr || x.bf16 != nullptr || IsFloat(p.w.type));
     LORIKEET_CHECK(p.h.data == nullptr || (p.h.rows == x.x.rows && p.b.rows == p.w.rows));
     units += RoundUp(p.w.rows, kPanelColumns) / kPanelColumns;
     work += 2.0 * static_cast<double>(x.x.rows * p.w.rows * p.w.cols);

@@ -1,5 +1,6 @@
 // The runtime's matrix products: activations rounded to 8 bit once, multiplied as integers with
-// quantized weights as they lie in the file, several products in one pass of the pool.
+// quantized weights as they lie in the file, several products in one pass of the pool.  (Batches on
+// AMX: both as bfloat16, which is more exact.)
 //
 // Weights of any TensorType; those that are not quantized are multiplied with the float
 // activations.  Only inference uses this; training and exact inference use matmul.h.  The error is
@@ -20,19 +21,19 @@ namespace lorikeet {
 // caller's scratch and x, both of which must outlive it.
 struct RoundedActivations {
   ConstMatrix x;  // [T, C]
-  // Null when C is no multiple of 32 (no quantized weight fits then).
+  // Null when C is no multiple of 32 (no quantized weight fits then), and beside bf16.
   const int8_t* q = nullptr;  // [T, q_stride]: round(x / scale), 64-byte aligned rows; -127..127
   const float* scales = nullptr;  // [T, C / 32]: largest magnitude of the 32 / 127
   const float* sums = nullptr;    // [T, C / 16]: scale * (sum of the 16 q)
-  // x as bfloat16, or null where the ISA's kernels do not use it.
-  const uint16_t* bf16 = nullptr;  // [T, bf16_stride], 64-byte aligned rows
+  // x as bfloat16, or null where this ISA's kernel for T rows does not use it.
+  const uint16_t* bf16 = nullptr;  // [T, bf16_stride], 64-byte aligned rows; 0 up to 32 n values
   int64_t q_stride = 0;
   int64_t scale_stride = 0;
   int64_t sum_stride = 0;
   int64_t bf16_stride = 0;
 };
 
-// Bytes of scratch that RoundActivations needs for [t, c], whatever its alignment.
+// Bytes of scratch that RoundActivations needs for [t, c] or fewer rows, whatever its alignment.
 int64_t RoundedBytes(int64_t t, int64_t c);
 RoundedActivations RoundActivations(ConstMatrix x, uint8_t* scratch, ThreadPool* pool);
 

@@ -4,32 +4,59 @@
 #include <atomic>
 #include <iterator>
 
+#include "kernels/amx_support.h"
 #include "kernels/kernel_table.h"
 
 namespace lorikeet {
 namespace {
 
-constexpr Isa kIsas[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512};
+constexpr Isa kIsas[] = {Isa::kReference, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 
-bool HasIsa(Isa isa) {
-  if (isa == Isa::kReference) return true;
 #ifdef LORIKEET_KERNELS_X86
+
+bool HasAvx2() {
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("f16c");
-  if (isa == Isa::kAvx2) return avx2;
-  return avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("f16c");
+}
+
+bool HasAvx512() {
+  return HasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
-#else
-  return false;
-#endif
 }
+
+// Null: AMX can be used.  Asked once, since a product is tried.
+const char* WhyNoAmxHere() {
+  static const char* const kWhy = HasAvx512() ? WhyNoAmx(AmxKernels(), Avx512Kernels()) : "";
+  return kWhy;
+}
+
+bool HasIsa(Isa isa) {
+  switch (isa) {
+    case Isa::kReference:
+      return true;
+    case Isa::kAvx2:
+      return HasAvx2();
+    case Isa::kAvx512:
+      return HasAvx512();
+    case Isa::kAmx:
+      return WhyNoAmxHere() == nullptr;
+  }
+  return false;
+}
+
+#else
+
+bool HasIsa(Isa isa) { return isa == Isa::kReference; }
+
+#endif
 
 const KernelTable* TableOf(Isa isa) {
 #ifdef LORIKEET_KERNELS_X86
   if (isa == Isa::kAvx2) return &Avx2Kernels();
   if (isa == Isa::kAvx512) return &Avx512Kernels();
+  if (isa == Isa::kAmx) return &AmxKernels();
 #endif
   (void)isa;
   return &ReferenceKernels();
@@ -66,6 +93,8 @@ std::string_view IsaName(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kAmx:
+      return "amx";
   }
   return "?";
 }
@@ -77,12 +106,30 @@ std::optional<Isa> ParseIsa(std::string_view name) {
   return std::nullopt;
 }
 
+std::string IsaNames() {
+  std::string names;
+  for (const Isa isa : kIsas) {
+    if (!names.empty()) names += ", ";
+    names += IsaName(isa);
+  }
+  return names;
+}
+
+std::string_view IsaNote() {
+#ifdef LORIKEET_KERNELS_X86
+  if (WhyNoAmxHere() != nullptr) return WhyNoAmxHere();
+#endif
+  return "";
+}
+
 bool SetIsa(Isa isa) {
   if (!HasIsa(isa)) return false;
   Chosen().isa = isa;
   Chosen().table = TableOf(isa);
   return true;
 }
+
+void UseKernelsForTest(const KernelTable& table) { Chosen().table = &table; }
 
 const KernelTable& Kernels() { return *Chosen().table.load(std::memory_order_relaxed); }
 

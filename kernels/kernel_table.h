@@ -72,13 +72,13 @@ struct KernelTable {
   void (*gemm)(const GemmArgs& args);
 
   // --- fast_matmul.h ---
-  // Whether RoundedActivations::bf16 is wanted.
+  // Whether mat_mul_batch reads RoundedActivations::bf16 (and only that) and takes BF16 weights.
   bool wants_bf16;
   // Up to this many rows of x mat_mul_few is used, from then on mat_mul_batch.
   int64_t few_rows;
   // Fills the arrays of `rounded` that are not null, rows [begin, end).
   void (*round_activations)(const RoundedActivations& rounded, int64_t begin, int64_t end);
-  // w is quantized (or BF16 where wants_bf16); begin % kPanelColumns == 0.
+  // w is quantized (or, of a batch where wants_bf16, BF16); begin % kPanelColumns == 0.
   void (*mat_mul_few)(const RoundedActivations& x, const WeightView& w, const Matrix& y,
                       int64_t begin, int64_t end, bool accumulate);
   void (*mat_mul_batch)(const RoundedActivations& x, const WeightView& w, const Matrix& y,
@@ -118,10 +118,13 @@ const KernelTable& ReferenceKernels();
 #ifdef LORIKEET_KERNELS_X86
 const KernelTable& Avx2Kernels();
 const KernelTable& Avx512Kernels();
+const KernelTable& AmxKernels();
 #endif
 
 // The table of CurrentIsa().
 const KernelTable& Kernels();
+// Until the next SetIsa: for tests that run an instruction set's code by other means.
+void UseKernelsForTest(const KernelTable& table);
 
 }  // namespace lorikeet
 
