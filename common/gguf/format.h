@@ -18,6 +18,11 @@ inline constexpr uint32_t kGgufNewestVersion = 3;
 inline constexpr uint64_t kGgufDefaultAlignment = 32;
 inline constexpr size_t kGgufHeaderBytes = 24;
 
+// The next multiple of the default alignment.
+inline constexpr uint64_t GgufAligned(uint64_t bytes) {
+  return (bytes + kGgufDefaultAlignment - 1) / kGgufDefaultAlignment * kGgufDefaultAlignment;
+}
+
 enum class GgufType : uint32_t {
   kUint8 = 0,
   kInt8 = 1,

@@ -42,10 +42,6 @@ std::string Scalar(GgufType type, T value) {
   return out;
 }
 
-void PadTo(std::string& out, uint64_t alignment) {
-  out.resize((out.size() + alignment - 1) / alignment * alignment, '\0');
-}
-
 }  // namespace
 
 void GgufWriter::AddEncoded(std::string_view key, std::string encoded) {
@@ -103,8 +99,7 @@ void GgufWriter::CopyMetadata(const GgufFile& from, std::string_view key) {
   AddEncoded(key, std::string(AsChars(raw)));
 }
 
-void GgufWriter::AddTensor(std::string_view name, TensorType type, std::vector<int64_t> shape,
-                           std::span<const uint8_t> data) {
+void GgufWriter::DeclareTensor(std::string_view name, TensorType type, std::vector<int64_t> shape) {
   LORIKEET_CHECK(tensor_names_.insert(std::string(name)).second);
   LORIKEET_CHECK(!name.empty() && name.size() <= kGgufMaxNameBytes);
   LORIKEET_CHECK(!shape.empty() && shape.size() <= kGgufMaxDimensions);
@@ -112,8 +107,15 @@ void GgufWriter::AddTensor(std::string_view name, TensorType type, std::vector<i
   for (const int64_t size : shape) LORIKEET_CHECK(size > 0);
   for (size_t d = 1; d < shape.size(); ++d) rows *= shape[d];
   LORIKEET_CHECK(shape[0] % TraitsOf(type).block_elements == 0);
-  LORIKEET_CHECK(static_cast<int64_t>(data.size()) == RowBytes(type, shape[0]) * rows);
-  tensors_.push_back({std::string(name), type, std::move(shape), std::string(AsChars(data))});
+  const auto bytes = static_cast<uint64_t>(RowBytes(type, shape[0]) * rows);
+  tensors_.push_back({std::string(name), type, std::move(shape), bytes, ""});
+}
+
+void GgufWriter::AddTensor(std::string_view name, TensorType type, std::vector<int64_t> shape,
+                           std::span<const uint8_t> data) {
+  DeclareTensor(name, type, std::move(shape));
+  LORIKEET_CHECK(data.size() == tensors_.back().bytes);
+  tensors_.back().data = AsChars(data);
 }
 
 void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> shape,
@@ -122,7 +124,7 @@ void GgufWriter::AddTensor(std::string_view name, std::vector<int64_t> shape,
             {reinterpret_cast<const uint8_t*>(data.data()), data.size_bytes()});
 }
 
-std::string GgufWriter::Serialize() const {
+std::string GgufWriter::SerializeHead() const {
   std::string out;
   Put(out, kGgufMagic);
   Put(out, kGgufNewestVersion);
@@ -139,14 +141,27 @@ std::string GgufWriter::Serialize() const {
     for (const int64_t size : tensor.shape) Put(out, size);
     Put(out, static_cast<uint32_t>(tensor.type));
     Put(out, offset);
-    offset = (offset + tensor.data.size() + kGgufDefaultAlignment - 1) / kGgufDefaultAlignment *
-             kGgufDefaultAlignment;
+    offset += GgufAligned(tensor.bytes);
   }
-  PadTo(out, kGgufDefaultAlignment);
-  out.reserve(out.size() + offset);
+  out.resize(GgufAligned(out.size()), '\0');
+  return out;
+}
+
+std::vector<uint64_t> GgufWriter::TensorSizes() const {
+  std::vector<uint64_t> sizes;
+  for (const Tensor& tensor : tensors_) sizes.push_back(tensor.bytes);
+  return sizes;
+}
+
+std::string GgufWriter::Serialize() const {
+  std::string out = SerializeHead();
+  uint64_t data_bytes = 0;
+  for (const Tensor& tensor : tensors_) data_bytes += GgufAligned(tensor.bytes);
+  out.reserve(out.size() + data_bytes);
   for (const Tensor& tensor : tensors_) {
+    LORIKEET_CHECK(tensor.data.size() == tensor.bytes);
     out.append(tensor.data);
-    PadTo(out, kGgufDefaultAlignment);
+    out.resize(GgufAligned(out.size()), '\0');
   }
   return out;
 }

@@ -1,5 +1,6 @@
 // Writes GGUF version 3 files: metadata in the order given, tensors aligned to 32 bytes, one atomic
-// write.
+// write.  Files that should not lie in memory at once: declare their tensors here, then
+// stream_writer.h.
 #ifndef LORIKEET_COMMON_GGUF_WRITER_H_
 #define LORIKEET_COMMON_GGUF_WRITER_H_
 
@@ -37,8 +38,15 @@ class GgufWriter {
                  std::span<const uint8_t> data);
   void AddTensor(std::string_view name, std::vector<int64_t> shape, std::span<const float> data);
 
-  // The whole file in memory.
+  // A tensor whose bytes a GgufStreamWriter is given later.
+  void DeclareTensor(std::string_view name, TensorType type, std::vector<int64_t> shape);
+
+  // The whole file in memory.  REQUIRES: no tensor is only declared.
   std::string Serialize() const;
+  // What stands before the tensor data, padded.
+  std::string SerializeHead() const;
+  // Bytes of each tensor, in order.
+  std::vector<uint64_t> TensorSizes() const;
   // Serialize + WriteFileAtomic.
   absl::Status Write(const std::string& path) const;
 
@@ -51,7 +59,8 @@ class GgufWriter {
     std::string name;
     TensorType type;
     std::vector<int64_t> shape;
-    std::string data;
+    uint64_t bytes;
+    std::string data;  // empty: declared only
   };
   void AddEncoded(std::string_view key, std::string encoded);
 

@@ -18,6 +18,7 @@ void AddGenerateCommand(Program& program);
 void AddGradientsCommand(Program& program);
 void AddInspectCommand(Program& program);
 void AddLogitsCommand(Program& program);
+void AddMakeRandomCommand(Program& program);
 void AddPerplexityCommand(Program& program);
 void AddPersonaCommands(Program& program);
 void AddPersonalizeCommand(Program& program);

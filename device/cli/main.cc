@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   lorikeet::AddPerplexityCommand(program);
   lorikeet::AddBenchCommand(program);
   lorikeet::AddQuantizeCommand(program);
+  lorikeet::AddMakeRandomCommand(program);
   lorikeet::AddVaultCommands(program);
   lorikeet::AddPersonaCommands(program);
   lorikeet::AddSelectCommand(program);

@@ -1,0 +1,60 @@
+// GGUF models of a given shape with random weights, for benchmarks: speed and memory depend on
+// shapes and types, not on what the numbers say.  Not for learning: nothing such a model writes
+// means anything.
+#ifndef LORIKEET_DEVICE_MODEL_RANDOM_MODEL_H_
+#define LORIKEET_DEVICE_MODEL_RANDOM_MODEL_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/thread_pool.h"
+#include "common/gguf/reader.h"
+#include "device/model/file_type.h"
+
+namespace lorikeet {
+
+struct ModelShape {
+  std::string architecture = "llama";  // or qwen2 (biases), qwen3 (norms of queries and keys)
+  int layers = 1;
+  int embedding = 64;
+  int heads = 1;
+  int kv_heads = 1;
+  int head_size = 64;
+  int ffn = 128;
+  int vocabulary = 1024;
+  bool tied = true;
+  bool rope_factors = false;  // rope_freqs.weight, as Llama 3.1 and later have it
+  int context = 4096;
+  float rope_base = 10000.0f;
+};
+
+// Published models by name, e.g. "qwen2.5-0.5b".
+std::optional<ModelShape> FindModelShape(std::string_view name);
+// "qwen2.5-0.5b, ..." for help and error messages.
+std::string ModelShapeNames();
+
+struct RandomModelOptions {
+  ModelShape shape;
+  FileType type = FileType::kF16;
+  // Copied from here, padded to shape.vocabulary; null: a small synthetic byte-level vocabulary.
+  std::shared_ptr<const GgufFile> vocabulary;
+  uint64_t seed = 1;
+};
+
+// Writes the file piece by piece; its bytes.  The same seed and shape give the same weights in each
+// type, before rounding; weights of a matrix with rows of C values are N(0, 1/C), drawn with
+// repetition from a pool of rounded pieces, so that activations keep their size.
+// INVALID_ARGUMENT: a shape that no model has, or a vocabulary that is too large for it.
+absl::StatusOr<uint64_t> WriteRandomModel(
+    const RandomModelOptions& options, const std::string& path, ThreadPool* pool,
+    const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_MODEL_RANDOM_MODEL_H_
