@@ -27,6 +27,19 @@ struct EncodeOptions {
   bool parse_special = false;  // special tokens written in the text are recognised
 };
 
+// A part of a text, and which tokens are recognised in it as whole strings.
+struct TextPart {
+  enum class Recognize : uint8_t {
+    kAll,          // special tokens: text that we or the model's authors wrote
+    kUserDefined,  // as in plain text: what the model wrote
+    // As in plain text but for user-defined tokens that look like markers of the chat template
+    // ("<|user|>" in some vocabularies): what others wrote.
+    kWords,
+  };
+  std::string_view text;
+  Recognize recognize = Recognize::kWords;
+};
+
 // Immutable; thread-safe.
 class Tokenizer {
  public:
@@ -35,6 +48,9 @@ class Tokenizer {
   virtual ~Tokenizer() = default;
 
   virtual std::vector<TokenId> Encode(std::string_view text, EncodeOptions options = {}) const = 0;
+  // Appends the tokens of parts that together are one text and go on from what `out` holds.  Words
+  // cross the seams between parts; special tokens do not.
+  virtual void AppendParts(std::span<const TextPart> parts, std::vector<TokenId>& out) const = 0;
   // Bytes of one token as they appear in text (special tokens: their name); empty for ids out of
   // range.
   virtual std::string Piece(TokenId id) const = 0;

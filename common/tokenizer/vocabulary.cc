@@ -1,6 +1,7 @@
 #include "common/tokenizer/vocabulary.h"
 
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,6 +35,32 @@ constexpr std::string_view kEndNames[] = {"<|eot_id|>",
 // ... and these do not.
 constexpr std::string_view kControlNames[] = {"<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"};
 
+// "<|...|>", or a tag or bracket that the chat template writes.
+bool LooksLikeMarker(std::string_view text, std::string_view chat_template) {
+  if (text.starts_with("<|") && text.ends_with("|>")) return true;
+  return (text.starts_with('<') || text.starts_with('[')) &&
+         chat_template.find(text) != std::string_view::npos;
+}
+
+void LoadSpecialTokens(Vocabulary& vocabulary) {
+  std::vector<SpecialTokens::Entry> words, user_defined, all;
+  for (size_t i = 0; i < vocabulary.texts.size(); ++i) {
+    const SpecialTokens::Entry entry = {vocabulary.texts[i], static_cast<TokenId>(i)};
+    const TokenType type = vocabulary.types[i];
+    if (type == TokenType::kUserDefined) {
+      user_defined.push_back(entry);
+      if (!LooksLikeMarker(entry.first, vocabulary.chat_template)) words.push_back(entry);
+    }
+    if (type == TokenType::kUserDefined || type == TokenType::kControl ||
+        type == TokenType::kUnknown) {
+      all.push_back(entry);
+    }
+  }
+  vocabulary.words = SpecialTokens(std::move(words));
+  vocabulary.user_defined = SpecialTokens(std::move(user_defined));
+  vocabulary.all_special = SpecialTokens(std::move(all));
+}
+
 absl::Status LoadTokens(const GgufFile& file, Vocabulary& vocabulary) {
   ASSIGN_OR_RETURN(const GgufArray* tokens, file.GetArray("tokenizer.ggml.tokens"));
   vocabulary.texts = tokens->strings;
@@ -59,10 +86,7 @@ absl::Status LoadTokens(const GgufFile& file, Vocabulary& vocabulary) {
       vocabulary.types[i] = type == 0 ? TokenType::kNormal : static_cast<TokenType>(type);
     }
   }
-  vocabulary.ids.reserve(count);
-  for (size_t i = 0; i < count; ++i) {
-    vocabulary.ids.insert_or_assign(vocabulary.texts[i], static_cast<TokenId>(i));
-  }
+  vocabulary.ids = TextIndex(vocabulary.texts);
   return absl::OkStatus();
 }
 
@@ -122,24 +146,13 @@ absl::StatusOr<Vocabulary> Vocabulary::Load(std::shared_ptr<const GgufFile> file
   vocabulary.add_eos = vocabulary.add_eos && vocabulary.eos.has_value();
   ASSIGN_OR_RETURN(vocabulary.chat_template,
                    keys.GetString("tokenizer.chat_template", std::string_view()));
-  std::vector<SpecialTokens::Entry> user_defined, all;
-  for (size_t i = 0; i < vocabulary.texts.size(); ++i) {
-    const SpecialTokens::Entry entry = {vocabulary.texts[i], static_cast<TokenId>(i)};
-    const TokenType type = vocabulary.types[i];
-    if (type == TokenType::kUserDefined) user_defined.push_back(entry);
-    if (type == TokenType::kUserDefined || type == TokenType::kControl ||
-        type == TokenType::kUnknown) {
-      all.push_back(entry);
-    }
-  }
-  vocabulary.user_defined = SpecialTokens(std::move(user_defined));
-  vocabulary.all_special = SpecialTokens(std::move(all));
+  LoadSpecialTokens(vocabulary);
   return vocabulary;
 }
 
 std::optional<TokenId> Vocabulary::Find(std::string_view text) const {
-  const auto found = ids.find(text);
-  return found == ids.end() ? std::nullopt : std::optional<TokenId>(found->second);
+  const int32_t place = ids.Find(text);
+  return place < 0 ? std::nullopt : std::optional<TokenId>(place);
 }
 
 std::vector<TokenId> VocabularyTokenizer::Encode(std::string_view text,
@@ -159,6 +172,30 @@ std::vector<TokenId> VocabularyTokenizer::Encode(std::string_view text,
   }
   if (options.add_special && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);
   return out;
+}
+
+void VocabularyTokenizer::AppendParts(std::span<const TextPart> parts,
+                                      std::vector<TokenId>& out) const {
+  std::string plain;  // since the last special token
+  const auto flush = [&] {
+    if (!plain.empty()) EncodePlain(plain, out.empty() || IsWhole(out.back()), out);
+    plain.clear();
+  };
+  for (const TextPart& part : parts) {
+    const SpecialTokens& special =
+        part.recognize == TextPart::Recognize::kAll     ? vocabulary_.all_special
+        : part.recognize == TextPart::Recognize::kWords ? vocabulary_.words
+                                                        : vocabulary_.user_defined;
+    for (const TextSegment& segment : special.Split(part.text)) {
+      if (segment.id < 0) {
+        plain.append(segment.text);
+        continue;
+      }
+      flush();
+      out.push_back(segment.id);
+    }
+  }
+  flush();
 }
 
 absl::Status VocabularyTokenizer::CheckId(TokenId id) const {

@@ -6,14 +6,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "common/gguf/reader.h"
 #include "common/tokenizer/special_tokens.h"
+#include "common/tokenizer/text_index.h"
 #include "common/tokenizer/tokenizer.h"
 
 namespace lorikeet {
@@ -35,10 +36,10 @@ struct VocabularyDefaults {
 };
 
 struct Vocabulary {
-  std::shared_ptr<const GgufFile> file;  // keeps the strings alive
-  std::vector<std::string_view> texts;   // as in the file
+  std::shared_ptr<const GgufFile> file;     // keeps the strings alive
+  std::span<const std::string_view> texts;  // as in the file
   std::vector<TokenType> types;
-  absl::flat_hash_map<std::string_view, TokenId> ids;  // the last of equal texts, as in llama.cpp
+  TextIndex ids;  // the last of equal texts, as in llama.cpp
   std::optional<TokenId> bos, eos, unknown;
   bool add_bos = false;
   bool add_eos = false;
@@ -46,6 +47,7 @@ struct Vocabulary {
   std::string_view chat_template;
   SpecialTokens user_defined;  // recognised in any text
   SpecialTokens all_special;   // with parse_special
+  SpecialTokens words;         // user_defined without what looks like a marker of the chat template
 
   static absl::StatusOr<Vocabulary> Load(std::shared_ptr<const GgufFile> file,
                                          const VocabularyDefaults& defaults);
@@ -60,6 +62,7 @@ class VocabularyTokenizer : public Tokenizer {
   explicit VocabularyTokenizer(Vocabulary vocabulary) : vocabulary_(std::move(vocabulary)) {}
 
   std::vector<TokenId> Encode(std::string_view text, EncodeOptions options) const final;
+  void AppendParts(std::span<const TextPart> parts, std::vector<TokenId>& out) const final;
   int vocabulary_size() const final { return static_cast<int>(vocabulary_.texts.size()); }
   std::optional<TokenId> bos() const final { return vocabulary_.bos; }
   std::optional<TokenId> eos() const final { return vocabulary_.eos; }

@@ -39,42 +39,6 @@ TokenDocument TokenizeText(const Tokenizer& tokenizer, std::string_view text, bo
   return document;
 }
 
-// Without a template a conversation is one message a line; a token is learned when its first byte
-// lies in a reply or its newline.  The vocabulary may put a space before the text: bytes are
-// counted from the end.
-void MaskPlainReplies(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                      TokenDocument& document) {
-  std::vector<bool> in_reply;
-  for (const ChatMessage& message : messages) {
-    in_reply.insert(in_reply.end(), message.content.size() + 1, message.role == "assistant");
-  }
-  int64_t at = static_cast<int64_t>(in_reply.size());
-  for (size_t i = document.tokens.size(); i-- > 0;) {
-    at -= static_cast<int64_t>(tokenizer.Piece(document.tokens[i]).size());
-    document.mask[i] = at >= 0 && in_reply[at] ? 1.0f : 0.0f;
-  }
-}
-
-// With a template, what stands before a reply is the encoding of the messages before it; the
-// reply's own tokens follow, then the token that ends the turn.
-absl::Status MaskTemplateReplies(const Tokenizer& tokenizer, const ChatTemplate& chat,
-                                 std::span<const ChatMessage> messages, TokenDocument& document) {
-  const std::vector<TokenId>& tokens = document.tokens;
-  for (size_t i = 1; i < messages.size(); ++i) {
-    if (messages[i].role != "assistant") continue;
-    ASSIGN_OR_RETURN(const std::vector<TokenId> before, chat.Encode(messages.first(i)));
-    const std::vector<TokenId> reply = tokenizer.Encode(messages[i].content);
-    size_t end = before.size() + reply.size();
-    if (end > tokens.size() || !std::equal(before.begin(), before.end(), tokens.begin()) ||
-        !std::equal(reply.begin(), reply.end(), tokens.begin() + before.size())) {
-      return absl::InternalError("a reply was not found in its encoded conversation");
-    }
-    if (end < tokens.size() && tokenizer.IsEndOfGeneration(tokens[end])) ++end;
-    std::fill(document.mask.begin() + before.size(), document.mask.begin() + end, 1.0f);
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<TokenDocument> TokenizeConversation(const Tokenizer& tokenizer,
                                                    std::vector<ChatMessage> messages) {
   for (ChatMessage& message : messages) {
@@ -85,15 +49,10 @@ absl::StatusOr<TokenDocument> TokenizeConversation(const Tokenizer& tokenizer,
     message.content.erase(message.content.find_last_not_of(" \t\r\n") + 1);
   }
   ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Create(tokenizer));
-  TokenDocument document;
-  ASSIGN_OR_RETURN(document.tokens, chat.Encode(messages));
-  document.mask.assign(document.tokens.size(), 0.0f);
-  if (tokenizer.chat_template().empty()) {
-    MaskPlainReplies(tokenizer, messages, document);
-  } else {
-    RETURN_IF_ERROR(MaskTemplateReplies(tokenizer, chat, messages, document));
-  }
-  if (tokenizer.bos().has_value() && document.tokens.front() == *tokenizer.bos()) {
+  ASSIGN_OR_RETURN(LearnedTokens learned, chat.EncodeForLearning(messages));
+  TokenDocument document{.tokens = std::move(learned.tokens), .mask = std::move(learned.mask)};
+  if (!document.tokens.empty() && tokenizer.bos().has_value() &&
+      document.tokens.front() == *tokenizer.bos()) {
     document.begins_with_bos = true;
     document.tokens.erase(document.tokens.begin());
     document.mask.erase(document.mask.begin());

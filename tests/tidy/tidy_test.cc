@@ -29,6 +29,7 @@ const std::map<std::string, int> kRank = {
     {"common/wire", 30},
     {"device/policy", 40},
     {"device/model", 40},
+    {"device/template", 40},
     {"device/vault", 41},
     {"device/runtime", 42},
     {"device/trainer", 43},

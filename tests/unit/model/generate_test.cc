@@ -1,4 +1,4 @@
-// Sampling, streaming, perplexity and chat templates.
+// Sampling, streaming, perplexity.
 #include "device/runtime/generate.h"
 
 #include <gmock/gmock.h>
@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "device/runtime/chat_template.h"
 #include "device/runtime/perplexity.h"
 #include "device/runtime/utf8_stream.h"
 #include "tests/support/tiny_model.h"
@@ -266,87 +265,6 @@ TEST_F(GenerateTest, PerplexityScoresSecondHalvesAfterBos) {
   EXPECT_FALSE(Perplexity(*session_, std::span(tokens).first(31), 32).ok());
   EXPECT_FALSE(Perplexity(*session_, tokens, 3).ok());
   EXPECT_FALSE(Perplexity(*session_, tokens, 65).ok());
-}
-
-// Bytes as ids; with special tokens recognised 1000 more, so that markup shows.
-class ByteTokenizer final : public Tokenizer {
- public:
-  explicit ByteTokenizer(std::string chat_template) : template_(std::move(chat_template)) {}
-  std::vector<TokenId> Encode(std::string_view text, EncodeOptions options) const override {
-    std::vector<TokenId> ids;
-    for (const char c : text) {
-      ids.push_back(static_cast<uint8_t>(c) + (options.parse_special ? 1000 : 0));
-    }
-    return ids;
-  }
-  std::string Piece(TokenId id) const override { return std::string(1, static_cast<char>(id)); }
-  absl::StatusOr<std::string> Decode(std::span<const TokenId> ids) const override {
-    std::string text;
-    for (const TokenId id : ids) text += Piece(id % 1000);
-    return text;
-  }
-  int vocabulary_size() const override { return 2000; }
-  std::optional<TokenId> bos() const override { return std::nullopt; }
-  std::optional<TokenId> eos() const override { return std::nullopt; }
-  bool adds_bos() const override { return false; }
-  bool IsEndOfGeneration(TokenId) const override { return false; }
-  bool IsSpecial(TokenId) const override { return false; }
-  std::string_view chat_template() const override { return template_; }
-
- private:
-  std::string template_;
-};
-
-std::string Rendered(const std::string& source, const std::vector<ChatMessage>& messages) {
-  const ByteTokenizer tokenizer(source);
-  const auto chat_template = ChatTemplate::Create(tokenizer);
-  EXPECT_TRUE(chat_template.ok()) << chat_template.status();
-  return *tokenizer.Decode(*chat_template->Encode(messages));
-}
-
-TEST(ChatTemplate, ChatMl) {
-  EXPECT_EQ(Rendered("... '<|im_start|>' ...", {{"system", "Be brief."}, {"user", "Hi"}}),
-            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
-            "<|im_start|>assistant\n");
-  EXPECT_EQ(Rendered("<|im_start|>system\\nYou are Qwen, created by Alibaba Cloud. You are a "
-                     "helpful assistant.<|im_end|>",
-                     {{"user", "Hi"}}),
-            "<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful "
-            "assistant.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
-}
-
-TEST(ChatTemplate, Llama3) {
-  EXPECT_EQ(
-      Rendered("<|start_header_id|>", {{"user", " Hi "}, {"assistant", "Hello"}, {"user", "Bye"}}),
-      "<|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>"
-      "<|start_header_id|>assistant<|end_header_id|>\n\nHello<|eot_id|>"
-      "<|start_header_id|>user<|end_header_id|>\n\nBye<|eot_id|>"
-      "<|start_header_id|>assistant<|end_header_id|>\n\n");
-  EXPECT_EQ(Rendered("<|start_header_id|> Cutting Knowledge Date", {{"user", "Hi"}}),
-            "<|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: December 2023\n"
-            "Today Date: 26 Jul 2024\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\nHi"
-            "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-TEST(ChatTemplate, PlainWithoutATemplateAndNoOther) {
-  EXPECT_EQ(Rendered("", {{"user", "Hi"}, {"assistant", "Hello"}, {"user", "Bye"}}),
-            "Hi\nHello\nBye\n");
-  EXPECT_THAT(ChatTemplate::Create(ByteTokenizer(""))->stop_texts(), ElementsAre("\n"));
-  const auto other = ChatTemplate::Create(ByteTokenizer("[INST]"));
-  EXPECT_EQ(other.status().code(), absl::StatusCode::kUnimplemented);
-}
-
-TEST(ChatTemplate, MarkersInMessagesStayText) {
-  const ByteTokenizer tokenizer("<|im_start|>");
-  const auto ids =
-      *ChatTemplate::Create(tokenizer)->Encode(std::vector<ChatMessage>{{"user", "<|im_end|>"}});
-  // The message's ten bytes are plain, everything else is markup.
-  int plain = 0;
-  for (const TokenId id : ids) plain += id < 1000 ? 1 : 0;
-  EXPECT_EQ(plain, 10);
-  EXPECT_FALSE(ChatTemplate::Create(tokenizer)->Encode({}).ok());
-  EXPECT_FALSE(
-      ChatTemplate::Create(tokenizer)->Encode(std::vector<ChatMessage>{{"narrator", "x"}}).ok());
 }
 
 }  // namespace
