@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -72,7 +74,22 @@ class TextOutput {
   bool stopped_by_text_ = false;
 };
 
-absl::Status CheckOptions(const GenerateOptions& options) {
+// Of the prompt, decoded between two looks at stop_requested.
+constexpr size_t kPromptPart = 512;
+
+absl::Status CheckShift(const Session& session, const GenerateOptions& options) {
+  if (!options.context_shift) return absl::OkStatus();
+  // Kept tokens and at least one dropped, one decoded again, one new.
+  const int most = session.context_length() - 3;
+  if (options.keep < 0 || options.keep > most) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tokens to keep when the context shifts: expected 0 to ", most,
+                     " for a context of ", session.context_length(), ", got ", options.keep));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckOptions(const Session& session, const GenerateOptions& options) {
   RETURN_IF_ERROR(CheckSamplingOptions(options.sampling));
   if (options.max_tokens < 0) {
     return absl::InvalidArgumentError(
@@ -81,40 +98,142 @@ absl::Status CheckOptions(const GenerateOptions& options) {
   for (const std::string& stop : options.stop_texts) {
     if (stop.empty()) return absl::InvalidArgumentError("expected a stop text, got an empty one");
   }
+  if (options.lookup.draft < LookupOptions::kAuto ||
+      options.lookup.draft > LookupOptions::kMostDrafted) {
+    return absl::InvalidArgumentError(absl::StrCat("tokens to draft: expected 0 to ",
+                                                   LookupOptions::kMostDrafted, ", got ",
+                                                   options.lookup.draft));
+  }
+  return CheckShift(session, options);
+}
+
+// One call of Generate.
+class Generation {
+ public:
+  Generation(Session& session, const GenerateOptions& options, const TextCallback& on_text,
+             GenerateResult& result)
+      : session_(session),
+        options_(options),
+        result_(result),
+        output_(options, on_text),
+        sampler_(options.sampling),
+        text_(session.tokens().begin(), session.tokens().end()) {}
+
+  absl::Status Run(std::span<const TokenId> prompt);
+
+ private:
+  bool StopRequested() const { return options_.stop_requested && options_.stop_requested(); }
+  // Logits after the prompt; none if stopped on the way.
+  absl::StatusOr<std::span<const float>> Prefill(std::span<const TokenId> prompt);
+  absl::Status DecodeLoop(LookupDecoder& decoder, std::span<const float> logits);
+  // The reason to end after `token`, which is part of the result.
+  std::optional<StopReason> Take(TokenId token);
+  absl::Status ShiftContext(LookupDecoder& decoder);
+
+  Session& session_;
+  const GenerateOptions& options_;
+  GenerateResult& result_;
+  TextOutput output_;
+  Sampler sampler_;
+  std::vector<TokenId> text_;  // all that came before the next token, whether still decoded or not
+  size_t dropped_ = 0;         // of text_, after the first keep, by shifts of the context
+  size_t keep_ = 0;
+};
+
+absl::StatusOr<std::span<const float>> Generation::Prefill(std::span<const TokenId> prompt) {
+  const int room = session_.context_length() - session_.position();
+  if (prompt.size() > static_cast<size_t>(room)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the prompt: expected at most ", room, " tokens, the room left in a context of ",
+        session_.context_length(), ", got ", prompt.size()));
+  }
+  ConstMatrix logits;
+  do {
+    if (StopRequested()) return std::span<const float>();
+    const std::span<const TokenId> part = prompt.first(std::min(kPromptPart, prompt.size()));
+    ASSIGN_OR_RETURN(logits, session_.Decode(part, /*all_positions=*/false));
+    text_.insert(text_.end(), part.begin(), part.end());
+    prompt = prompt.subspan(part.size());
+  } while (!prompt.empty());
+  return std::span<const float>(logits.row(0), logits.cols);
+}
+
+absl::Status Generation::Run(std::span<const TokenId> prompt) {
+  const SteadyTime start = std::chrono::steady_clock::now();
+  ASSIGN_OR_RETURN(const std::span<const float> logits, Prefill(prompt));
+  result_.prefill_seconds = SecondsSince(start);
+  if (logits.empty()) {
+    result_.stop_reason = StopReason::kCancelled;
+    return absl::OkStatus();
+  }
+  const bool begins_with_bos = text_[0] == session_.model().tokenizer().bos();
+  keep_ = static_cast<size_t>(std::max(options_.keep, begins_with_bos ? 1 : 0));
+  const SteadyTime decode_start = std::chrono::steady_clock::now();
+  LookupDecoder decoder(&session_, options_.lookup, text_);
+  RETURN_IF_ERROR(DecodeLoop(decoder, logits));
+  decoder.DropDraft();
+  output_.Finish();
+  if (output_.stopped_by_text()) result_.stop_reason = StopReason::kStopText;
+  result_.decode_seconds = SecondsSince(decode_start);
+  result_.lookup = decoder.stats();
+  result_.text = std::move(output_.text());
   return absl::OkStatus();
 }
 
-// The decode loop, from the logits of the prompt's last position.
-absl::Status DecodeLoop(Session& session, std::vector<TokenId>& history, ConstMatrix logits,
-                        const GenerateOptions& options, TextOutput& output,
-                        GenerateResult& result) {
-  const Tokenizer& tokenizer = session.model().tokenizer();
-  Sampler sampler(options.sampling);
-  result.stop_reason = StopReason::kLength;
-  while (static_cast<int>(result.tokens.size()) < options.max_tokens) {
-    const std::span<const float> row(logits.row(0), logits.cols);
-    const TokenId token = sampler.Sample(row, history);
-    if (!options.ignore_end && tokenizer.IsEndOfGeneration(token)) {
-      result.stop_reason = StopReason::kEndOfGeneration;
-      break;
-    }
-    history.push_back(token);
-    result.tokens.push_back(token);
-    if (!tokenizer.IsSpecial(token) && !output.Push(tokenizer.Piece(token))) {
-      result.stop_reason =
-          output.stopped_by_text() ? StopReason::kStopText : StopReason::kCancelled;
-      break;
-    }
-    if (static_cast<int>(result.tokens.size()) == options.max_tokens) break;
-    if (session.position() == session.context_length()) {
-      result.stop_reason = StopReason::kContext;
-      break;
-    }
-    ASSIGN_OR_RETURN(logits, session.Decode(std::span(&token, 1), /*all_positions=*/false));
-    ++result.decoded_tokens;
+std::optional<StopReason> Generation::Take(TokenId token) {
+  const Tokenizer& tokenizer = session_.model().tokenizer();
+  text_.push_back(token);
+  result_.tokens.push_back(token);
+  if (!tokenizer.IsSpecial(token) && !output_.Push(tokenizer.Piece(token))) {
+    return output_.stopped_by_text() ? StopReason::kStopText : StopReason::kCancelled;
   }
-  output.Finish();
-  if (output.stopped_by_text()) result.stop_reason = StopReason::kStopText;
+  if (static_cast<int>(result_.tokens.size()) == options_.max_tokens) return StopReason::kLength;
+  if (StopRequested()) return StopReason::kCancelled;
+  return std::nullopt;
+}
+
+absl::Status Generation::DecodeLoop(LookupDecoder& decoder, std::span<const float> logits) {
+  const Tokenizer& tokenizer = session_.model().tokenizer();
+  result_.stop_reason = StopReason::kLength;
+  if (options_.max_tokens == 0) return absl::OkStatus();
+  while (true) {
+    ASSIGN_OR_RETURN(const TokenId token, sampler_.Sample(logits, text_));
+    if (!options_.ignore_end && tokenizer.IsEndOfGeneration(token)) {
+      result_.stop_reason = StopReason::kEndOfGeneration;
+      return absl::OkStatus();
+    }
+    if (const std::optional<StopReason> reason = Take(token)) {
+      result_.stop_reason = *reason;
+      return absl::OkStatus();
+    }
+    if (decoder.position() == session_.context_length()) {
+      if (!options_.context_shift) {
+        result_.stop_reason = StopReason::kContext;
+        return absl::OkStatus();
+      }
+      RETURN_IF_ERROR(ShiftContext(decoder));
+    }
+    const int wanted = options_.max_tokens - static_cast<int>(result_.tokens.size());
+    ASSIGN_OR_RETURN(logits, decoder.Append(token, wanted));
+    ++result_.decoded_tokens;
+  }
+}
+
+absl::Status Generation::ShiftContext(LookupDecoder& decoder) {
+  decoder.DropDraft();
+  // text_ = kept, dropped before, in the session, the newest token (not yet in it).
+  const size_t begin = keep_ + dropped_;
+  const size_t held = text_.size() - 1 - begin;
+  dropped_ += (held + 1) / 2;
+  const std::span<const TokenId> tail =
+      std::span(text_).subspan(keep_ + dropped_, held - (held + 1) / 2);
+  session_.Rewind(static_cast<int>(keep_));
+  ++result_.context_shifts;
+  for (size_t begin_part = 0; begin_part < tail.size(); begin_part += kPromptPart) {
+    const size_t count = std::min(kPromptPart, tail.size() - begin_part);
+    RETURN_IF_ERROR(
+        session_.Decode(tail.subspan(begin_part, count), /*all_positions=*/false).status());
+  }
   return absl::OkStatus();
 }
 
@@ -139,19 +258,12 @@ std::string_view StopReasonName(StopReason reason) {
 absl::StatusOr<GenerateResult> Generate(Session& session, std::span<const TokenId> prompt,
                                         const GenerateOptions& options,
                                         const TextCallback& on_text) {
-  RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(CheckOptions(session, options));
+  if (prompt.empty()) return absl::InvalidArgumentError("expected a prompt, got an empty one");
   GenerateResult result;
   result.prompt_tokens = static_cast<int>(prompt.size());
-  const SteadyTime start = std::chrono::steady_clock::now();
-  ASSIGN_OR_RETURN(const ConstMatrix logits, session.Decode(prompt, /*all_positions=*/false));
-  result.prefill_seconds = SecondsSince(start);
-
-  std::vector<TokenId> history(prompt.begin(), prompt.end());
-  TextOutput output(options, on_text);
-  const SteadyTime decode_start = std::chrono::steady_clock::now();
-  RETURN_IF_ERROR(DecodeLoop(session, history, logits, options, output, result));
-  result.decode_seconds = SecondsSince(decode_start);
-  result.text = std::move(output.text());
+  Generation generation(session, options, on_text, result);
+  RETURN_IF_ERROR(generation.Run(prompt));
   return result;
 }
 

@@ -1,17 +1,39 @@
 #include "device/runtime/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
+#include <utility>
 
-#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 
 namespace lorikeet {
 namespace {
 
+constexpr float kLargest = std::numeric_limits<float>::max();
+// Candidates that top-p looks at first: usually far more than it keeps.
+constexpr size_t kUsualTopP = 256;
+
 absl::Status OutOfRange(const char* name, const char* expected, double got) {
   return absl::InvalidArgumentError(absl::StrCat(name, ": expected ", expected, ", got ", got));
+}
+
+bool Penalizes(const SamplingOptions& o) {
+  return o.penalty_window != 0 &&
+         (o.repeat_penalty != 1 || o.presence_penalty != 0 || o.frequency_penalty != 0);
+}
+
+// How many of `sorted`, best first, it takes to have `target` of weight; one more than there are if
+// all are not enough.
+size_t CountFor(std::span<const Candidate> sorted, float best, double target) {
+  double sum = 0;
+  for (size_t i = 0; i < sorted.size(); ++i) {
+    sum += std::exp(double{sorted[i].logit} - best);
+    if (sum >= target) return i + 1;
+  }
+  return sorted.size() + 1;
 }
 
 }  // namespace
@@ -27,7 +49,15 @@ absl::Status CheckSamplingOptions(const SamplingOptions& o) {
   if (!(o.repeat_penalty > 0 && o.repeat_penalty <= 100)) {
     return OutOfRange("repeat-penalty", "more than 0, up to 100", o.repeat_penalty);
   }
-  if (o.repeat_window < 0) return OutOfRange("repeat window", "0 or more", o.repeat_window);
+  if (!(std::abs(o.presence_penalty) <= 100)) {
+    return OutOfRange("presence-penalty", "-100 to 100", o.presence_penalty);
+  }
+  if (!(std::abs(o.frequency_penalty) <= 100)) {
+    return OutOfRange("frequency-penalty", "-100 to 100", o.frequency_penalty);
+  }
+  if (o.penalty_window < -1) {
+    return OutOfRange("repeat-last-n", "-1 (the whole text), 0 (off) or more", o.penalty_window);
+  }
   return absl::OkStatus();
 }
 
@@ -35,98 +65,103 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options), rng_(optio
   LORIKEET_CHECK(CheckSamplingOptions(options).ok());
 }
 
-TokenId Sampler::Sample(std::span<const float> logits, std::span<const TokenId> history) {
-  candidates_.resize(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    candidates_[i] = {.logit = logits[i], .id = static_cast<TokenId>(i)};
+absl::StatusOr<TokenId> Sampler::Sample(std::span<const float> logits,
+                                        std::span<const TokenId> history) {
+  if (Penalizes(options_)) logits = Penalize(logits, history);
+  ASSIGN_OR_RETURN(const float best, scan_.Scan(logits));
+  if (options_.temperature == 0 || options_.top_k == 1) return scan_.FirstBest();
+  const bool filters = options_.top_k > 0 || options_.top_p < 1 || options_.min_p > 0;
+  if (!filters) return static_cast<TokenId>(Draw(logits, best));
+  if (options_.top_k == 0 && options_.top_p < 1) {
+    if (!KeepTopP(logits, best)) return static_cast<TokenId>(Draw(kept_logits_, best));
+  } else {
+    Filter(best);
   }
-  Penalize(history);
-  if (options_.temperature == 0) {
-    // max_element keeps the first of equals: the lowest id.
-    return std::max_element(
-               candidates_.begin(), candidates_.end(),
-               [](const Candidate& a, const Candidate& b) { return a.logit < b.logit; })
-        ->id;
-  }
-  KeepTopK();
-  KeepTopP();
-  KeepMinP();
-  return Draw();
+  KeepMinP(best);
+  kept_logits_.clear();
+  for (const Candidate& c : candidates_) kept_logits_.push_back(c.logit);
+  return candidates_[Draw(kept_logits_, best)].id;
 }
 
-void Sampler::Penalize(std::span<const TokenId> history) {
-  if (options_.repeat_penalty == 1.0) return;
-  const size_t window = std::min<size_t>(history.size(), options_.repeat_window);
-  std::vector<TokenId> recent(history.end() - window, history.end());
-  std::sort(recent.begin(), recent.end());
-  recent.erase(std::unique(recent.begin(), recent.end()), recent.end());
-  const float penalty = static_cast<float>(options_.repeat_penalty);
-  for (const TokenId id : recent) {
-    if (id < 0 || static_cast<size_t>(id) >= candidates_.size()) continue;
-    float& logit = candidates_[id].logit;
-    logit = logit > 0 ? logit / penalty : logit * penalty;
+std::span<const float> Sampler::Penalize(std::span<const float> logits,
+                                         std::span<const TokenId> history) {
+  if (options_.penalty_window >= 0 &&
+      history.size() > static_cast<size_t>(options_.penalty_window)) {
+    history = history.last(static_cast<size_t>(options_.penalty_window));
   }
+  penalized_.assign(logits.begin(), logits.end());
+  counts_.resize(logits.size());
+  const auto in_vocabulary = [&](TokenId id) {
+    return id >= 0 && static_cast<size_t>(id) < logits.size();
+  };
+  for (const TokenId id : history) {
+    if (in_vocabulary(id)) ++counts_[id];
+  }
+  for (const TokenId id : history) {
+    if (!in_vocabulary(id) || counts_[id] == 0) continue;
+    const int count = std::exchange(counts_[id], 0);
+    double logit = penalized_[id];
+    if (!std::isfinite(logit)) continue;
+    logit = logit > 0 ? logit / options_.repeat_penalty : logit * options_.repeat_penalty;
+    logit -= options_.presence_penalty + count * options_.frequency_penalty;
+    penalized_[id] = static_cast<float>(std::clamp(logit, -double{kLargest}, double{kLargest}));
+  }
+  return penalized_;
 }
 
-namespace {
-
-// Best first; ids break ties so that the order, and with it the draw, is the same everywhere.
-constexpr auto kBetter = [](const auto& a, const auto& b) {
-  return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-};
-
-}  // namespace
-
-void Sampler::KeepTopK() {
-  const size_t keep = static_cast<size_t>(options_.top_k);
-  if (keep == 0 || keep >= candidates_.size()) return;
-  std::partial_sort(candidates_.begin(), candidates_.begin() + keep, candidates_.end(), kBetter);
-  candidates_.resize(keep);
-}
-
-void Sampler::KeepTopP() {
-  if (options_.top_p >= 1.0) return;
-  const float best = std::min_element(candidates_.begin(), candidates_.end(), kBetter)->logit;
+void Sampler::Filter(float best) {
+  candidates_.clear();
+  if (options_.top_k == 0) {
+    // One step lower than the limit rounded to float: KeepMinP has the last word.
+    const float least = static_cast<float>(best + std::log(options_.min_p));
+    scan_.AppendAtLeast(std::nextafter(least, -kLargest), &candidates_);
+    return;
+  }
+  scan_.SelectBest(static_cast<size_t>(options_.top_k), &candidates_);
+  if (options_.top_p >= 1) return;
   double total = 0;
   for (const Candidate& c : candidates_) total += std::exp(double{c.logit} - best);
-  // Usually a few dozen of many thousand candidates matter: sort in growing steps.
-  size_t sorted = 0;
-  double sum = 0;
-  for (size_t step = 64; sorted < candidates_.size(); step *= 4) {
-    const size_t end = std::min(candidates_.size(), sorted + step);
-    std::partial_sort(candidates_.begin() + sorted, candidates_.begin() + end, candidates_.end(),
-                      kBetter);
-    for (; sorted < end; ++sorted) {
-      sum += std::exp(double{candidates_[sorted].logit} - best);
-      if (sum >= options_.top_p * total) {
-        candidates_.resize(sorted + 1);
-        return;
-      }
-    }
-  }
+  const size_t count = CountFor(candidates_, best, options_.top_p * total);
+  candidates_.resize(std::min(count, candidates_.size()));
 }
 
-void Sampler::KeepMinP() {
-  if (options_.min_p <= 0.0) return;
-  const float best = std::min_element(candidates_.begin(), candidates_.end(), kBetter)->logit;
+bool Sampler::KeepTopP(std::span<const float> logits, float best) {
+  weights_.resize(logits.size());
+  ExpWeights(logits, best, 1.0f, weights_);
+  const double target = options_.top_p * SumBlocks(weights_, &block_weights_);
+  scan_.SelectBest(kUsualTopP, &candidates_);
+  const size_t count = CountFor(candidates_, best, target);
+  if (count <= candidates_.size() || candidates_.size() == logits.size()) {
+    candidates_.resize(std::min(count, candidates_.size()));
+    return true;
+  }
+  const Candidate last = LastOfMass(logits, best, weights_, target);
+  kept_logits_.resize(logits.size());
+  MaskWorse(logits, last, kept_logits_);
+  if (options_.min_p > 0) {
+    const double least = best + std::log(options_.min_p);
+    for (float& logit : kept_logits_) {
+      if (logit < least) logit = -std::numeric_limits<float>::infinity();
+    }
+  }
+  return false;
+}
+
+void Sampler::KeepMinP(float best) {
+  if (options_.min_p <= 0) return;
   const double least = best + std::log(options_.min_p);
   // The best itself stays even where rounding would drop it (min_p = 1).
   std::erase_if(candidates_, [&](const Candidate& c) { return c.logit < least && c.logit < best; });
 }
 
-TokenId Sampler::Draw() {
-  const float best = std::min_element(candidates_.begin(), candidates_.end(), kBetter)->logit;
-  const auto weight = [&](const Candidate& c) {
-    return std::exp((double{c.logit} - best) / options_.temperature);
-  };
-  double total = 0;
-  for (const Candidate& c : candidates_) total += weight(c);
-  double left = rng_.Uniform() * total;
-  for (const Candidate& c : candidates_) {
-    left -= weight(c);
-    if (left < 0) return c.id;
-  }
-  return candidates_.back().id;  // rounding
+// An index into `logits`.
+size_t Sampler::Draw(std::span<const float> logits, float best) {
+  // A tiny temperature is as good as 0; its inverse has to stay a number.
+  const double inverse = std::min(1 / options_.temperature, double{kLargest});
+  weights_.resize(logits.size());
+  ExpWeights(logits, best, static_cast<float>(inverse), weights_);
+  const double total = SumBlocks(weights_, &block_weights_);
+  return FindCumulative(weights_, block_weights_, rng_.Uniform() * total);
 }
 
 }  // namespace lorikeet

@@ -16,8 +16,9 @@ inline const uint8_t* At(const WeightView& w, const TensorTypeTraits& traits, in
 }
 
 // Up to this many rows of x a dequantized piece of W is multiplied where it lies, without packing a
-// panel.
-constexpr int64_t kFewRows = 6;
+// panel.  A row's products do not depend on how many there are, so that tokens verified together
+// have the logits that they have one by one.
+constexpr int64_t kFewRows = 8;
 
 // All kRows rows of x times rows [begin, end) of w, a piece of which is dequantized into the
 // first-level cache at a time.
@@ -80,6 +81,10 @@ void MatMulFewRows(const ConstMatrix& x, const WeightView& w, const Matrix& y, i
       return MatMulPieces<5>(x, w, y, begin, end, accumulate);
     case 6:
       return MatMulPieces<6>(x, w, y, begin, end, accumulate);
+    case 7:
+      return MatMulPieces<7>(x, w, y, begin, end, accumulate);
+    case 8:
+      return MatMulPieces<8>(x, w, y, begin, end, accumulate);
     default:
       return;
   }

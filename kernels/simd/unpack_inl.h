@@ -117,7 +117,9 @@ __attribute__((always_inline)) inline void UnpackF16(const uint8_t* row, int64_t
 #pragma GCC unroll 4
     for (int v = 0; v < 4; ++v) sink(i + v * kLanes, v, LoadHalves(row + 2 * (i + v * kLanes)));
   }
-  for (; i + kLanes <= n; i += kLanes) sink(i, 0, LoadHalves(row + 2 * i));
+  for (; i + kLanes <= n; i += kLanes) {
+    sink(i, static_cast<int>(i / kLanes % 2), LoadHalves(row + 2 * i));
+  }
 }
 
 // False: not one of the formats above, nothing done.
@@ -145,13 +147,14 @@ struct StoreSink {
   __attribute__((always_inline)) void operator()(int64_t i, int, Vf v) const { Store(dst + i, v); }
 };
 
+// Adds in the order of MatMulPieces: a row's product is the same to the bit alone and among others.
 struct DotSink {
   const float* x;
-  Vf sums[4] = {};
+  Vf sums[2] = {};
   __attribute__((always_inline)) void operator()(int64_t i, int k, Vf v) {
-    sums[k] += v * Load(x + i);
+    sums[k % 2] += v * Load(x + i);
   }
-  float Total() const { return Sum((sums[0] + sums[1]) + (sums[2] + sums[3])); }
+  float Total() const { return Sum(sums[0] + sums[1]); }
 };
 
 inline void DequantizeHalves(const uint8_t* src, int64_t n, float* dst) {
@@ -169,9 +172,13 @@ void DequantizeFast(TensorType type, const uint8_t* src, int64_t n, float* dst) 
 bool DotFast(TensorType type, const uint8_t* row, const float* x, int64_t n, float* dot) {
   DotSink sink{x};
   if (!Unpack(type, row, n, sink)) return false;
-  *dot = sink.Total();
   const int64_t rest = type == TensorType::kF16 ? n % kLanes : 0;
-  for (int64_t i = n - rest; i < n; ++i) *dot += HalfAt(row + 2 * i) * x[i];
+  if (rest > 0) {
+    alignas(64) float tail[kLanes] = {};
+    DequantizeHalves(row + 2 * (n - rest), rest, tail);
+    sink.sums[0] += Load(tail) * LoadPart(x + n - rest, rest);
+  }
+  *dot = sink.Total();
   return true;
 }
 

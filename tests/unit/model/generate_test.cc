@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -17,89 +16,6 @@ namespace lorikeet {
 namespace {
 
 using ::testing::ElementsAre;
-
-TEST(Sampler, GreedyTakesTheLargestAndTheLowestIdOnATie) {
-  Sampler sampler({});
-  EXPECT_EQ(sampler.Sample(std::vector<float>{0, 3, -1, 3}, {}), 1);
-}
-
-// How often each id comes in `draws` draws.
-std::map<TokenId, int> Draw(const SamplingOptions& options, const std::vector<float>& logits,
-                            int draws) {
-  Sampler sampler(options);
-  std::map<TokenId, int> counts;
-  for (int i = 0; i < draws; ++i) ++counts[sampler.Sample(logits, {})];
-  return counts;
-}
-
-TEST(Sampler, DrawsFromTheSoftmax) {
-  const std::vector<float> logits = {std::log(0.5f), std::log(0.3f), std::log(0.2f)};
-  auto counts = Draw({.temperature = 1.0}, logits, 20000);
-  // Five standard deviations of the rarest.
-  EXPECT_NEAR(counts[0], 10000, 354);
-  EXPECT_NEAR(counts[1], 6000, 324);
-  EXPECT_NEAR(counts[2], 4000, 283);
-  // At half the temperature probabilities are squared: 25 : 9 : 4.
-  counts = Draw({.temperature = 0.5}, logits, 20000);
-  EXPECT_NEAR(counts[0], 20000 * 25 / 38.0, 350);
-  EXPECT_NEAR(counts[2], 20000 * 4 / 38.0, 220);
-}
-
-TEST(Sampler, FiltersKeepTheLikeliest) {
-  const std::vector<float> logits = {std::log(0.1f), std::log(0.4f), std::log(0.2f),
-                                     std::log(0.3f)};
-  const auto ids = [&](const SamplingOptions& options) {
-    std::vector<TokenId> kept;
-    for (const auto& [id, count] : Draw(options, logits, 2000)) kept.push_back(id);
-    return kept;
-  };
-  EXPECT_THAT(ids({.temperature = 1}), ElementsAre(0, 1, 2, 3));
-  EXPECT_THAT(ids({.temperature = 1, .top_k = 2}), ElementsAre(1, 3));
-  EXPECT_THAT(ids({.temperature = 1, .top_p = 0.65}), ElementsAre(1, 3));
-  EXPECT_THAT(ids({.temperature = 1, .top_p = 0.75}), ElementsAre(1, 2, 3));
-  EXPECT_THAT(ids({.temperature = 1, .min_p = 0.4}), ElementsAre(1, 2, 3));
-  EXPECT_THAT(ids({.temperature = 1, .min_p = 1}), ElementsAre(1));
-}
-
-TEST(Sampler, TopPSortsAsFarAsNeeded) {
-  // 1000 equal candidates: 0.9 of the probability needs 900 of them, far beyond the first sorted
-  // step.
-  std::vector<float> logits(1000, 1.0f);
-  for (const auto& [id, count] : Draw({.temperature = 1, .top_p = 0.9}, logits, 5000)) {
-    EXPECT_LT(id, 901);
-  }
-}
-
-TEST(Sampler, SameSeedSameTokens) {
-  const std::vector<float> logits(50, 0.0f);
-  const auto sequence = [&](uint64_t seed) {
-    Sampler sampler({.temperature = 1, .seed = seed});
-    std::vector<TokenId> ids;
-    for (int i = 0; i < 20; ++i) ids.push_back(sampler.Sample(logits, {}));
-    return ids;
-  };
-  EXPECT_EQ(sequence(3), sequence(3));
-  EXPECT_NE(sequence(3), sequence(4));
-}
-
-TEST(Sampler, PenalizesRecentTokens) {
-  Sampler sampler({.repeat_penalty = 2.0, .repeat_window = 2});
-  const std::vector<float> logits = {2.0f, 1.5f, -1.0f};
-  EXPECT_EQ(sampler.Sample(logits, {}), 0);
-  EXPECT_EQ(sampler.Sample(logits, std::vector<TokenId>{0}), 1);
-  // Outside the window it no longer counts.
-  EXPECT_EQ(sampler.Sample(logits, std::vector<TokenId>{0, 1, 2}), 0);
-}
-
-TEST(Sampler, RefusesOptionsOutOfRange) {
-  EXPECT_TRUE(CheckSamplingOptions({}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.temperature = -1}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.temperature = NAN}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.top_k = -1}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.top_p = 0}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.min_p = 1.5}).ok());
-  EXPECT_FALSE(CheckSamplingOptions({.repeat_penalty = 0}).ok());
-}
 
 TEST(Utf8Stream, HoldsBackUnfinishedCharacters) {
   Utf8Stream stream;
