@@ -54,8 +54,14 @@ struct Call {
   }
 };
 
+// The kv head and chunk of an item when items go through the chunks of one head, then the next.
+const uint8_t* KeysOf(const Call& call, int64_t kv_head, int64_t chunk) {
+  if (kv_head == call.shape.kv_heads) return nullptr;
+  return call.k.data + kv_head * call.k.head_bytes + chunk * kChunkKeys * call.k.row_bytes;
+}
+
 void Attend(const Call& call, int64_t kv_head, int64_t chunk, int64_t begin, int64_t end,
-            float* partials) {
+            float* partials, const uint8_t* next_keys = nullptr) {
   Kernels().attend_chunk({.q = call.q,
                           .k = call.k,
                           .v = call.v,
@@ -65,7 +71,8 @@ void Attend(const Call& call, int64_t kv_head, int64_t chunk, int64_t begin, int
                           .row_end = end,
                           .key_begin = chunk * kChunkKeys,
                           .key_end = std::min((chunk + 1) * kChunkKeys, call.Keys(end - 1)),
-                          .partials = partials});
+                          .partials = partials,
+                          .next_keys = next_keys});
 }
 
 void Finish(const float* sums, int64_t head_size, float* out) {
@@ -80,12 +87,15 @@ void AttendSplit(const Call& call, double work, ThreadPool* pool) {
   Split(pool, call.chunks * kv_heads * blocks, work, [&](int64_t first, int64_t last) {
     for (int64_t item = first; item < last; ++item) {
       const int64_t block = item % blocks;
-      const int64_t kv_head = item / blocks % kv_heads;
-      const int64_t chunk = item / blocks / kv_heads;
+      const int64_t chunk = item / blocks % call.chunks;
+      const int64_t kv_head = item / blocks / call.chunks;
       const int64_t begin = call.FirstRow(chunk, call.blocks.Begin(block));
       const int64_t end = call.blocks.Begin(block + 1);
       if (begin < end) {
-        Attend(call, kv_head, chunk, begin, end, call.Partial(kv_head, chunk, begin));
+        const uint8_t* next = chunk + 1 < call.chunks ? KeysOf(call, kv_head, chunk + 1)
+                                                      : KeysOf(call, kv_head + 1, 0);
+        Attend(call, kv_head, chunk, begin, end, call.Partial(kv_head, chunk, begin),
+               block + 1 == blocks ? next : nullptr);
       }
     }
   });

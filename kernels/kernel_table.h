@@ -50,6 +50,8 @@ struct AttentionChunk {
   int64_t row_begin = 0, row_end = 0;
   int64_t key_begin = 0, key_end = 0;
   float* partials = nullptr;
+  // Null, or the keys that the caller will want next: a hint.
+  const uint8_t* next_keys = nullptr;
 };
 inline constexpr int64_t kChunkKeys = 256;
 inline constexpr int64_t kPartialHeader = 16;

@@ -12,6 +12,9 @@ namespace lorikeet {
 namespace {
 
 constexpr int64_t kValueTile = 64;  // keys whose values are converted at a time
+// Between rows of scores: not a power of two, whose multiples share sets of the cache.
+constexpr int64_t kScoreStride = kChunkKeys + 16;
+constexpr float kLog2E = 1.44269504f;
 
 inline float LargestLane(Vf v) {
 #ifdef LORIKEET_SIMD_512
@@ -20,6 +23,25 @@ inline float LargestLane(Vf v) {
   __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   m = _mm_max_ps(m, _mm_movehl_ps(m, m));
   return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
+#endif
+}
+
+// 2^x within 3 ulp for x in [-126, 126]; 0 from -150 downwards.  An integer power times a
+// polynomial on [-1/2, 1/2] that interpolates at Chebyshev nodes and is 1 at 0.
+inline Vf Exp2(Vf x) {
+  const Vf clamped = VecMax(x, Splat(-200.0f));
+  const Vf n = RoundNearest(clamped);
+  const Vf r = clamped - n;
+  Vf p = r * 1.33813021e-3f + 9.66636837e-3f;
+  p = p * r + 5.55038117e-2f;
+  p = p * r + 2.40223497e-1f;
+  p = p * r + 6.93147182e-1f;
+  p = p * r + 1.0f;
+#ifdef LORIKEET_SIMD_512
+  return _mm512_scalef_ps(p, n);
+#else
+  const Vi scaled = reinterpret_cast<Vi>(p) + (ToInt(n) << 23);
+  return x < Splat(-126.0f) ? Vf{} : reinterpret_cast<Vf>(scaled);
 #endif
 }
 
@@ -77,6 +99,21 @@ struct RowsQ8_0 {
   }
 };
 
+inline const uint8_t* RowAt(const CacheView& cache, int64_t kv_head, int64_t position) {
+  return cache.data + kv_head * cache.head_bytes + position * cache.row_bytes;
+}
+
+// Walks over memory that will be read next, bringing it into the cache while a product is computed.
+// (Nothing is read: addresses beyond the cache do no harm.)
+struct Ahead {
+  const uint8_t* at;
+  int64_t step;
+  void operator()() {
+    _mm_prefetch(at, _MM_HINT_T1);
+    at += step;
+  }
+};
+
 // to [head_size, kTileCols]: column j is row j of `rows`; columns from `keys` on repeat the last.
 template <typename Rows>
 void TransposeKeys(const uint8_t* rows, int64_t row_bytes, int64_t keys, int64_t head_size,
@@ -112,21 +149,28 @@ void ConvertValues(const uint8_t* rows, int64_t row_bytes, int64_t keys, int64_t
 
 // --- Products ---
 
-template <int kRows, int kVecs>
-inline void RunExactly(int64_t rows, const Tile& tile) {
-  if (rows == kRows) return RunTile<kRows, kVecs, /*kUnitK=*/true>(tile);
-  if constexpr (kRows > 1) RunExactly<kRows - 1, kVecs>(rows, tile);
+template <int kRows, int kVecs, typename EachStep>
+inline void RunExactly(int64_t rows, const Tile& tile, EachStep each_step) {
+  if (rows == kRows) return RunTile<kRows, kVecs, /*kUnitK=*/true>(tile, each_step);
+  if constexpr (kRows > 1) RunExactly<kRows - 1, kVecs>(rows, tile, each_step);
 }
 
-// All rows against kVecs * kLanes columns, in register tiles of about equal height.
-template <int kVecs>
-void RunBalanced(Tile tile, int64_t rows) {
+// All rows against kVecs * kLanes columns, in register tiles of about equal height.  depth(r) <=
+// tile.depth is how much of its depth row r needs, not decreasing in r.
+template <int kVecs, typename Depth>
+void RunBalanced(Tile tile, int64_t rows, Ahead ahead, const Depth& depth) {
+  if (rows <= kTileRows) {  // few queries: memory is what takes the time
+    tile.depth = depth(rows - 1);
+    return RunExactly<kTileRows, kVecs>(rows, tile, ahead);
+  }
+  int64_t row = 0;
   for (int64_t left = (rows + kTileRows - 1) / kTileRows; left > 0; --left) {
-    const int64_t height = (rows + left - 1) / left;
-    RunExactly<kTileRows, kVecs>(height, tile);
+    const int64_t height = (rows - row + left - 1) / left;
+    row += height;
+    tile.depth = depth(row - 1);
+    RunExactly<kTileRows, kVecs>(height, tile, Nothing());
     tile.a += height * tile.a_stride;
     tile.c += height * tile.c_row;
-    rows -= height;
   }
 }
 
@@ -134,9 +178,9 @@ void RunBalanced(Tile tile, int64_t rows) {
 
 // What AttendChunk keeps on the stack.
 struct ChunkBuffers {
-  alignas(64) float q[kChunkNumbers];                 // [rows, head_size], times the scale
-  alignas(64) float scores[kChunkRows * kChunkKeys];  // [rows, kChunkKeys]
-  alignas(64) float tile[kValueTile * kMaxHeadSize];  // keys or values
+  alignas(64) float q[kChunkNumbers];                   // [rows, head_size], times scale log2(e)
+  alignas(64) float scores[kChunkRows * kScoreStride];  // [rows, kScoreStride]
+  alignas(64) float tile[kValueTile * kMaxHeadSize];    // keys or values
 };
 
 struct ChunkSize {
@@ -152,17 +196,19 @@ struct ChunkSize {
 };
 
 void PackQueries(const AttentionChunk& c, const ChunkSize& n, float* to) {
+  const float scale = c.shape.scale * kLog2E;
   for (int64_t r = 0; r < n.rows; ++r) {
     const int64_t row = c.row_begin + r;
     const int64_t head = c.kv_head * n.group + row % n.group;
     const float* q = c.q.data + row / n.group * c.q.stride + head * n.head_size;
-    for (int64_t i = 0; i < n.head_size; ++i) to[r * n.head_size + i] = q[i] * c.shape.scale;
+    for (int64_t i = 0; i < n.head_size; ++i) to[r * n.head_size + i] = q[i] * scale;
   }
 }
 
 template <typename Rows>
 void Scores(const AttentionChunk& c, const ChunkSize& n, ChunkBuffers& buffers) {
-  const uint8_t* rows = c.k.data + c.kv_head * c.k.head_bytes + c.key_begin * c.k.row_bytes;
+  const uint8_t* rows = RowAt(c.k, c.kv_head, c.key_begin);
+  const uint8_t* values = RowAt(c.v, c.kv_head, c.key_begin);
   for (int64_t key = 0; key < n.keys; key += kTileCols) {
     const int64_t keys = Min(kTileCols, n.keys - key);
     TransposeKeys<Rows>(rows + key * c.k.row_bytes, c.k.row_bytes, keys, n.head_size, buffers.tile);
@@ -172,15 +218,18 @@ void Scores(const AttentionChunk& c, const ChunkSize& n, ChunkBuffers& buffers) 
                     .b = buffers.tile,
                     .b_stride = kTileCols,
                     .depth = n.head_size,
-                    .c = buffers.scores + first * kChunkKeys + key,
-                    .c_row = kChunkKeys,
+                    .c = buffers.scores + first * kScoreStride + key,
+                    .c_row = kScoreStride,
                     .alpha = 1.0f,
                     .accumulate = false},
-                   n.rows - first);
+                   n.rows - first,
+                   {values + key * c.v.row_bytes, keys * c.v.row_bytes / n.head_size},
+                   [&](int64_t) { return n.head_size; });
   }
 }
 
-// Turns the first `seen` scores into exp(score - largest), those up to `keys` into 0.
+// Turns the first `seen` scores, in powers of two, into 2^(score - largest), those up to `keys`
+// into 0.
 void SoftmaxRow(float* scores, int64_t seen, int64_t keys, float* partial) {
   const int64_t end = (seen + kLanes - 1) / kLanes * kLanes;
   for (int64_t i = seen; i < end; ++i) scores[i] = -3e38f;
@@ -189,7 +238,7 @@ void SoftmaxRow(float* scores, int64_t seen, int64_t keys, float* partial) {
   const float largest = LargestLane(top);
   Vf total = {};
   for (int64_t i = 0; i < end; i += kLanes) {
-    const Vf p = Exp(Load(scores + i) - largest);
+    const Vf p = Exp2(Load(scores + i) - largest);
     Store(scores + i, p);
     total += p;
   }
@@ -200,16 +249,17 @@ void SoftmaxRow(float* scores, int64_t seen, int64_t keys, float* partial) {
 
 template <typename Rows>
 void SumValues(const AttentionChunk& c, const ChunkSize& n, ChunkBuffers& buffers) {
-  const uint8_t* rows = c.v.data + c.kv_head * c.v.head_bytes + c.key_begin * c.v.row_bytes;
+  const uint8_t* rows = RowAt(c.v, c.kv_head, c.key_begin);
   const int64_t width = (n.head_size + kLanes - 1) / kLanes * kLanes;
   const int64_t stride = PartialStride(n.head_size);
+  const uint8_t* next = c.next_keys == nullptr ? rows : c.next_keys;
   for (int64_t key = 0; key < n.keys; key += kValueTile) {
     const int64_t keys = Min(kValueTile, n.keys - key);
     ConvertValues<Rows>(rows + key * c.v.row_bytes, c.v.row_bytes, keys, n.head_size, width,
                         buffers.tile);
     const int64_t first = n.FirstRow(c, key);
-    Tile tile{.a = buffers.scores + first * kChunkKeys + key,
-              .a_stride = kChunkKeys,
+    Tile tile{.a = buffers.scores + first * kScoreStride + key,
+              .a_stride = kScoreStride,
               .b = buffers.tile,
               .b_stride = width,
               .depth = keys,
@@ -217,11 +267,14 @@ void SumValues(const AttentionChunk& c, const ChunkSize& n, ChunkBuffers& buffer
               .c_row = stride,
               .alpha = 1.0f,
               .accumulate = key > 0};
+    const auto depth = [&](int64_t r) { return Min(keys, n.Seen(c, first + r) - key); };
+    Ahead ahead{next + key * c.k.row_bytes, c.k.row_bytes * kTileCols / width};
     for (int64_t i = 0; i < width; i += kTileCols) {
       tile.b = buffers.tile + i;
       tile.c = c.partials + first * stride + kPartialHeader + i;
-      i + kTileCols <= width ? RunBalanced<2>(tile, n.rows - first)
-                             : RunBalanced<1>(tile, n.rows - first);
+      i + kTileCols <= width ? RunBalanced<2>(tile, n.rows - first, ahead, depth)
+                             : RunBalanced<1>(tile, n.rows - first, ahead, depth);
+      ahead.at += keys * ahead.step;
     }
   }
 }
@@ -241,7 +294,7 @@ void AttendToChunk(const AttentionChunk& c) {
   }
   const int64_t stride = PartialStride(n.head_size);
   for (int64_t r = 0; r < n.rows; ++r) {
-    SoftmaxRow(buffers.scores + r * kChunkKeys, n.Seen(c, r), n.keys, c.partials + r * stride);
+    SoftmaxRow(buffers.scores + r * kScoreStride, n.Seen(c, r), n.keys, c.partials + r * stride);
   }
   if (c.v.type == TensorType::kF16) {
     SumValues<RowsF16>(c, n, buffers);
@@ -253,8 +306,8 @@ void AttendToChunk(const AttentionChunk& c) {
 
 void FoldInto(const float* partial, int64_t head_size, float* sums) {
   const float largest = partial[0] > sums[0] ? partial[0] : sums[0];
-  const float shrink_new = Exp(Splat(partial[0] - largest))[0];
-  const float shrink_old = Exp(Splat(sums[0] - largest))[0];
+  const float shrink_new = Exp2(Splat(partial[0] - largest))[0];
+  const float shrink_old = Exp2(Splat(sums[0] - largest))[0];
   sums[0] = largest;
   sums[1] = sums[1] * shrink_old + partial[1] * shrink_new;
   // What lies between head_size and the stride is padding of both.

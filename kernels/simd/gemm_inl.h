@@ -31,9 +31,14 @@ struct Tile {
   bool accumulate;
 };
 
+struct Nothing {
+  void operator()() const {}
+};
+
 // kRows x (kVecs * kLanes) of C.  kUnitK: a(i, k) = a[i * a_stride + k], else a[i + k * a_stride].
-template <int kRows, int kVecs, bool kUnitK>
-inline void RunTile(const Tile& t) {
+// each_step() is called for every k.
+template <int kRows, int kVecs, bool kUnitK, typename EachStep = Nothing>
+inline void RunTile(const Tile& t, EachStep each_step = {}) {
   Vf sums[kRows][kVecs] = {};
   const float* b = t.b;
   const int64_t stride = t.a_stride;
@@ -42,6 +47,7 @@ inline void RunTile(const Tile& t) {
 #pragma GCC unroll 4
   for (int p = 0; p < kPointers; ++p) a[p] = t.a + p * 4 * (kUnitK ? stride : 1);
   for (int64_t k = 0; k < t.depth; ++k) {
+    each_step();
     Vf b_vecs[kVecs];
 #pragma GCC unroll 2
     for (int v = 0; v < kVecs; ++v) b_vecs[v] = Load(b + v * kLanes);
