@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
@@ -64,10 +66,6 @@ std::string DecodeBytes(std::string_view text) {
   return out;
 }
 
-uint64_t PairKey(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
 }  // namespace
 
 BpeTokenizer::BpeTokenizer(Vocabulary vocabulary, PreTokenizer pre_tokenizer)
@@ -97,13 +95,15 @@ absl::Status BpeTokenizer::LoadMerges() {
     return absl::InvalidArgumentError("tokenizer.ggml.merges: expected an array of strings");
   }
   absl::flat_hash_map<std::string, Symbol> extra;
-  const auto symbol = [&](std::string_view text) {
-    if (const std::optional<TokenId> id = vocabulary().Find(text)) return *id;
+  const auto symbol = [&](std::string_view text) -> Symbol {
+    if (const int32_t id = vocabulary().ids.Find(text); id >= 0) return id;
     const auto next = static_cast<Symbol>(vocabulary().texts.size() + extra.size());
     return extra.try_emplace(std::string(text), next).first->second;
   };
   for (size_t b = 0; b < byte_symbols_.size(); ++b) byte_symbols_[b] = symbol(ByteTexts()[b]);
   merges_.reserve(merges->strings.size());
+  merge_slots_.assign(HashSlots(merges->strings.size()), -1);
+  std::string merged;
   for (size_t rank = 0; rank < merges->strings.size(); ++rank) {
     const std::string_view pair = merges->strings[rank];
     const size_t space = pair.find(' ', 1);
@@ -112,16 +112,34 @@ absl::Status BpeTokenizer::LoadMerges() {
           absl::StrCat("tokenizer.ggml.merges: entry ", rank, " is not two strings and a space"));
     }
     const std::string_view left = pair.substr(0, space), right = pair.substr(space + 1);
-    const Symbol merged = symbol(std::string(left).append(right));
-    merges_.try_emplace(PairKey(symbol(left), symbol(right)),
-                        Merge{static_cast<int32_t>(rank), merged});
+    merged.assign(left).append(right);
+    const Symbol whole = symbol(merged);
+    merges_.push_back({.left = symbol(left), .right = symbol(right), .merged = whole});
+    IndexLastMerge();
   }
   return absl::OkStatus();
 }
 
-const BpeTokenizer::Merge* BpeTokenizer::FindMerge(Symbol left, Symbol right) const {
-  const auto found = merges_.find(PairKey(left, right));
-  return found == merges_.end() ? nullptr : &found->second;
+size_t BpeTokenizer::MergeSlot(Symbol left, Symbol right) const {
+  const size_t mask = merge_slots_.size() - 1;
+  size_t at = absl::HashOf(left, right) & mask;
+  while (merge_slots_[at] >= 0) {
+    const Merge& merge = merges_[merge_slots_[at]];
+    if (merge.left == left && merge.right == right) break;
+    at = (at + 1) & mask;
+  }
+  return at;
+}
+
+void BpeTokenizer::IndexLastMerge() {
+  const Merge& merge = merges_.back();
+  int32_t& slot = merge_slots_[MergeSlot(merge.left, merge.right)];
+  if (slot < 0) slot = static_cast<int32_t>(merges_.size() - 1);
+}
+
+int32_t BpeTokenizer::FindMerge(Symbol left, Symbol right) const {
+  const int32_t rank = merge_slots_[MergeSlot(left, right)];
+  return rank < 0 ? kNoRank : rank;
 }
 
 void BpeTokenizer::EncodePlain(std::string_view text, bool, std::vector<TokenId>& out) const {
@@ -162,19 +180,16 @@ void BpeTokenizer::EncodeWord(std::string_view word, std::vector<TokenId>& out) 
 
 void BpeTokenizer::MergeShort(std::vector<Part>& parts) const {
   if (parts.size() < 2) return;
-  Merge next[kShortWordBytes];  // next[i]: merge of parts i and i + 1
-  const auto look_up = [&](size_t i) {
-    const Merge* merge = FindMerge(parts[i].symbol, parts[i + 1].symbol);
-    next[i] = merge ? *merge : Merge{kNoRank, 0};
-  };
+  int32_t next[kShortWordBytes];  // next[i]: rank of the merge of parts i and i + 1
+  const auto look_up = [&](size_t i) { next[i] = FindMerge(parts[i].symbol, parts[i + 1].symbol); };
   for (size_t i = 0; i + 1 < parts.size(); ++i) look_up(i);
   while (parts.size() > 1) {
     size_t best = 0;
     for (size_t i = 1; i + 1 < parts.size(); ++i) {
-      if (next[i].rank < next[best].rank) best = i;
+      if (next[i] < next[best]) best = i;
     }
-    if (next[best].rank == kNoRank) return;
-    parts[best] = {next[best].merged, parts[best].size + parts[best + 1].size};
+    if (next[best] == kNoRank) return;
+    parts[best] = {merges_[next[best]].merged, parts[best].size + parts[best + 1].size};
     std::copy(next + best + 1, next + parts.size() - 1, next + best);
     parts.erase(parts.begin() + static_cast<std::ptrdiff_t>(best) + 1);
     if (best + 1 < parts.size()) look_up(best);
@@ -199,8 +214,8 @@ void BpeTokenizer::MergeLong(std::vector<Part>& parts) const {
   const auto offer = [&](uint32_t left, uint32_t right) {
     if (left == kNone || right == kNone) return;
     const Symbol a = parts[left].symbol, b = parts[right].symbol;
-    if (const Merge* merge = FindMerge(a, b)) {
-      queue.push({merge->rank, left, right, merge->merged, a, b});
+    if (const int32_t rank = FindMerge(a, b); rank != kNoRank) {
+      queue.push({rank, left, right, merges_[rank].merged, a, b});
     }
   };
   for (uint32_t i = 0; i < count; ++i) {

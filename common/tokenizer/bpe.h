@@ -13,7 +13,6 @@
 #include <string_view>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
 #include "common/tokenizer/pretokenizer.h"
 #include "common/tokenizer/vocabulary.h"
@@ -34,8 +33,7 @@ class BpeTokenizer final : public VocabularyTokenizer {
   // A token, or (from vocabulary_size() on) a string that only merges mention.
   using Symbol = int32_t;
   struct Merge {
-    int32_t rank;
-    Symbol merged;
+    Symbol left, right, merged;
   };
   struct Part {
     Symbol symbol;
@@ -44,7 +42,12 @@ class BpeTokenizer final : public VocabularyTokenizer {
 
   BpeTokenizer(Vocabulary vocabulary, PreTokenizer pre_tokenizer);
   absl::Status LoadMerges();
-  const Merge* FindMerge(Symbol left, Symbol right) const;
+  // Adds merges_.back() to the table; a pair that is there already keeps its rank.
+  void IndexLastMerge();
+  // The slot of the pair, or the empty one where it would go.
+  size_t MergeSlot(Symbol left, Symbol right) const;
+  // The rank of the pair, or kNoRank.
+  int32_t FindMerge(Symbol left, Symbol right) const;
   void EncodePlain(std::string_view text, bool first, std::vector<TokenId>& out) const override;
   void EncodeWord(std::string_view word, std::vector<TokenId>& out) const;
   // Both merge `parts` to the end.  Short: quadratic, in place.  Long: O(n log n).
@@ -52,7 +55,8 @@ class BpeTokenizer final : public VocabularyTokenizer {
   void MergeLong(std::vector<Part>& parts) const;
 
   PreTokenizer pre_tokenizer_;
-  absl::flat_hash_map<uint64_t, Merge> merges_;  // left symbol << 32 | right symbol
+  std::vector<Merge> merges_;         // by rank
+  std::vector<int32_t> merge_slots_;  // an open hash table of ranks by pair; -1: empty
   std::array<Symbol, 256> byte_symbols_{};
 };
 
