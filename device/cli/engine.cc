@@ -46,7 +46,8 @@ void EngineArguments::AddModel(CLI::App* command) {
 void EngineArguments::AddThreads(CLI::App* command) {
   command->add_option("--threads", threads, "Threads; 0 = as many as the process may use")
       ->check(CLI::Range(0, 1024));
-  command->add_option("--isa", isa, "Kernels: reference, avx2 or avx512; default the best here");
+  command->add_option("--isa", isa,
+                      absl::StrCat("Kernels: one of ", IsaNames(), "; default the best here"));
 }
 
 void EngineArguments::AddAdapters(CLI::App* command) {
@@ -72,9 +73,16 @@ void EngineArguments::AddAll(CLI::App* command) {
 absl::StatusOr<Engine> Engine::Open(const EngineArguments& arguments) {
   if (!arguments.isa.empty()) {
     const std::optional<Isa> isa = ParseIsa(arguments.isa);
-    if (!isa || !SetIsa(*isa)) {
-      return UsageError(absl::StrCat("--isa: this machine has no \"", arguments.isa, "\" kernels"));
+    if (!isa) {
+      return UsageError(
+          absl::StrCat("--isa: expected one of ", IsaNames(), ", got \"", arguments.isa, "\""));
     }
+    if (!SetIsa(*isa)) {
+      return UsageError(absl::StrCat("--isa: \"", arguments.isa, "\" kernels cannot run here",
+                                     IsaNote().empty() ? "" : ": ", ToAbsl(IsaNote())));
+    }
+  } else if (!IsaNote().empty()) {
+    LogWarning(absl::StrCat("slower kernels than this processor allows: ", ToAbsl(IsaNote())));
   }
   Engine engine;
   engine.precision_ = arguments.precision == "fast" ? Precision::kFast : Precision::kExact;
