@@ -10,20 +10,32 @@
 namespace lorikeet {
 namespace {
 
+// n bytes, a multiple of 32, plus 128 with `shift`.
+template <bool kShift>
+inline void CopyBytes(const int8_t* from, int64_t n, uint8_t* to) {
+  const Vb flip = Vb{} + static_cast<int8_t>(kShift ? -128 : 0);
+  int64_t k = 0;
+  for (; k + kVecBytes <= n; k += kVecBytes) {
+    const auto v = reinterpret_cast<Vb>(*reinterpret_cast<const VuAnywhere*>(from + k));
+    *reinterpret_cast<VuAnywhere*>(to + k) = reinterpret_cast<Vu>(v ^ flip);
+  }
+  if (k < n) {
+    const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + k));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + k),
+                        _mm256_xor_si256(v, _mm256_set1_epi8(kShift ? -128 : 0)));
+  }
+}
+
 // Rows [t, t + tokens) and columns [begin, begin + n) of x, as kernels for Block want them.
 template <typename Block>
 void FillTokens(const RoundedActivations& x, int64_t t, int tokens, int64_t begin, int64_t n,
                 TokenTile* tile) {
   using F = FormOf<Block>;
-  const __m256i flip = _mm256_set1_epi8(F::kUnsignedTokens ? -128 : 0);
   for (int i = 0; i < tokens; ++i) {
     const int8_t* q = x.q + (t + i) * x.q_stride + begin;
     const float* scales = x.scales + (t + i) * x.scale_stride + begin / 32;
     const float* sums = x.sums + (t + i) * x.sum_stride + begin / 16;
-    for (int64_t k = 0; k < n; k += 32) {
-      const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + k));
-      _mm256_store_si256(reinterpret_cast<__m256i*>(tile->q[i] + k), _mm256_xor_si256(bytes, flip));
-    }
+    CopyBytes<F::kUnsignedTokens>(q, n, tile->q[i]);
     for (int64_t g = 0; g < n / 32; ++g) tile->scales[i][g] = scales[g];
     if constexpr (F::kMin && F::kGroup == 32) {
       for (int64_t g = 0; g < n / 32; ++g) tile->sums[i][g] = sums[2 * g] + sums[2 * g + 1];
@@ -33,27 +45,67 @@ void FillTokens(const RoundedActivations& x, int64_t t, int tokens, int64_t begi
   }
 }
 
+// Panels at a time, so that rounded rows are fetched, and rows of y touched, less often.
+constexpr int kPanels = 4;
+
+// Rows [t, t + tokens), columns [begin, begin + n) of y, which are written after the product.
+inline void PrefetchOutput(const Matrix& y, int64_t t, int tokens, int64_t begin, int64_t n) {
+  for (int i = 0; i < tokens; ++i) {
+    const float* row = y.data + (t + i) * y.stride + begin;
+    for (int64_t c = 0; c < n; c += 16) __builtin_prefetch(row + c, 1);
+  }
+}
+
+// The weights that are unpacked after those at hand.
+struct NextWeights {
+  const uint8_t* data;
+  int64_t row_bytes;
+  int64_t rows;
+  int64_t bytes;  // of each
+
+  template <typename Block>
+  static NextWeights Of(const WeightView& w, int64_t row, int64_t end, int64_t column) {
+    const auto bytes = static_cast<int64_t>(sizeof(Block));
+    return {.data = w.data + row * w.row_bytes + column / FormOf<Block>::kColumns * bytes,
+            .row_bytes = w.row_bytes,
+            .rows = Max(0, Min(kPanels * kPanelRows, end - row)),
+            .bytes = Min(kSlice, w.cols - column) / FormOf<Block>::kColumns * bytes};
+  }
+  // As much of them as parts [part, part + parts) are of the `total` products at hand.
+  void Prefetch(int64_t part, int64_t parts, int64_t total) const {
+    for (int64_t r = rows * part / total; r < rows * (part + parts) / total; ++r) {
+      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(data + r * row_bytes + b, 0, 2);
+    }
+  }
+};
+
 template <typename Block>
 void MatMulBlocks(const RoundedActivations& x, const WeightView& w, const Matrix& y, int64_t begin,
                   int64_t end, bool accumulate) {
-  Panel panel;
+  Panel panels[kPanels];
   TokenTile tile;
-  for (int64_t o = begin; o < end; o += kPanelRows) {
-    const int64_t count = Min(kPanelRows, end - o);
-    const uint8_t* rows[kPanelRows];
-    // Past the end the last row again, which is not written.
-    for (int r = 0; r < kPanelRows; ++r) rows[r] = w.data + (o + Min(r, count - 1)) * w.row_bytes;
+  for (int64_t o = begin; o < end; o += kPanels * kPanelRows) {
+    const int64_t rows = Min(kPanels * kPanelRows, end - o);
     for (int64_t k = 0; k < w.cols; k += kSlice) {
       const int64_t n = Min(kSlice, w.cols - k);
-      UnpackPanel<Block>(rows, k, n, &panel);
+      for (int64_t r = 0; r < rows; r += kPanelRows) {
+        UnpackPanel<Block>(w, o + r, Min(kPanelRows, rows - r), k, n, &panels[r / kPanelRows]);
+      }
+      const NextWeights next = k + n < w.cols ? NextWeights::Of<Block>(w, o, end, k + n)
+                                              : NextWeights::Of<Block>(w, o + rows, end, 0);
       ForTiles(y.rows, [&](auto tokens, int64_t t) {
         constexpr int kTokens = decltype(tokens)::kValue;
+        PrefetchOutput(y, t, kTokens, o, rows);
         FillTokens<Block>(x, t, kTokens, k, n, &tile);
-        MultiplyTile<Block, kTokens>(panel, tile, static_cast<int>(n / FormOf<Block>::kGroup),
-                                     {.y = y.data + t * y.stride + o,
-                                      .stride = y.stride,
-                                      .rows = count,
-                                      .add = accumulate || k > 0});
+        for (int64_t r = 0; r < rows; r += kPanelRows) {
+          next.Prefetch(t * rows + kTokens * r, kTokens * Min(kPanelRows, rows - r), y.rows * rows);
+          MultiplyTile<Block, kTokens>(panels[r / kPanelRows], tile,
+                                       static_cast<int>(n / FormOf<Block>::kGroup),
+                                       {.y = y.data + t * y.stride + o + r,
+                                        .stride = y.stride,
+                                        .rows = Min(kPanelRows, rows - r),
+                                        .add = accumulate || k > 0});
+        }
       });
     }
   }

@@ -90,10 +90,11 @@ __attribute__((always_inline)) inline Columns LoadColumns(BlockRows b, int64_t a
 #ifdef LORIKEET_SIMD_512
   typedef __m512i V;
   const auto load = [&](int i) __attribute__((always_inline)) {
-    V v = _mm512_castsi128_si512(bytes(i));
-    v = _mm512_inserti32x4(v, bytes(i + 4), 1);
-    v = _mm512_inserti32x4(v, bytes(i + 8), 2);
-    return _mm512_inserti32x4(v, bytes(i + 12), 3);
+    const V low = _mm512_castsi256_si512(
+        _mm256_inserti128_si256(_mm256_castsi128_si256(bytes(i)), bytes(i + 4), 1));
+    const __m256i high =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(bytes(i + 8)), bytes(i + 12), 1);
+    return _mm512_inserti64x4(low, high, 1);
   };
 #define LORIKEET_UNPACK(part, a, b) _mm512_unpack##part(a, b)
 #else

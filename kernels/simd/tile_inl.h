@@ -152,6 +152,9 @@ inline __m256i FourBytes(const uint8_t* p) {
   return _mm256_set1_epi32(four);
 }
 
+// Compilers that rearrange sums into trees run out of registers.
+__attribute__((always_inline)) inline void KeepOrder(__m256i& sum) { asm("" : "+x"(sum)); }
+
 // Products of kSteps dwords: unsigned weights of kBits so small that several sums of two products
 // fit 16 bit, or signed bytes, whose sign goes to x.
 template <int kBits, int kSteps, int kTokens>
@@ -178,6 +181,7 @@ __attribute__((always_inline)) inline void DotsOf(const uint8_t* w, const TokenT
                                                               _mm256_sign_epi8(q, weights[v]))
                                        : _mm256_maddubs_epi16(weights[v], q);
           pairs[t][v] = s == begin ? products : _mm256_add_epi16(pairs[t][v], products);
+          KeepOrder(pairs[t][v]);
         }
       }
     }
@@ -187,6 +191,7 @@ __attribute__((always_inline)) inline void DotsOf(const uint8_t* w, const TokenT
       for (int v = 0; v < 2; ++v) {
         const __m256i fours = _mm256_madd_epi16(pairs[t][v], ones);
         dots[t][v] = begin == 0 ? fours : _mm256_add_epi32(dots[t][v], fours);
+        KeepOrder(dots[t][v]);
       }
     }
   }

@@ -3,6 +3,7 @@
 #define LORIKEET_KERNELS_SIMD_UNPACK_PANEL_INL_H_
 
 #include "kernels/simd/panel_inl.h"
+#include "kernels/views.h"
 
 namespace lorikeet {
 namespace {
@@ -235,10 +236,16 @@ __attribute__((always_inline)) inline void UnpackBlock(Tag<BlockQ3_K>, BlockRows
   }
 }
 
-// Columns [begin, begin + n) of kPanelRows rows, begin and n on block borders.
+// Columns [begin, begin + n), on block borders, of rows [first, first + count).  The panel's other
+// rows repeat the last.
 template <typename Block>
-void UnpackPanel(const uint8_t* const* rows, int64_t begin, int64_t n, Panel* panel) {
+void UnpackPanel(const WeightView& w, int64_t first, int64_t count, int64_t begin, int64_t n,
+                 Panel* panel) {
   constexpr int64_t kColumns = FormOf<Block>::kColumns;
+  const uint8_t* rows[kPanelRows];
+  for (int r = 0; r < kPanelRows; ++r) {
+    rows[r] = w.data + (first + Min(r, count - 1)) * w.row_bytes;
+  }
   for (int64_t column = 0; column < n; column += kColumns) {
     const int64_t offset = (begin + column) / kColumns * static_cast<int64_t>(sizeof(Block));
     for (int row = 0; row < kPanelRows; row += kLanes) {
