@@ -61,6 +61,11 @@ void EngineArguments::AddPrecision(CLI::App* command) {
                    "exact: float activations; fast: 8-bit activations where weights are quantized")
       ->check(CLI::IsMember({"exact", "fast"}))
       ->capture_default_str();
+  command
+      ->add_option(
+          "--kv-type", kv_type,
+          "Type of cached keys and values: f32, f16 or q8_0; default f32 if exact, else f16")
+      ->check(CLI::IsMember({"f32", "f16", "q8_0"}, CLI::ignore_case));
 }
 
 void EngineArguments::AddAll(CLI::App* command) {
@@ -86,6 +91,7 @@ absl::StatusOr<Engine> Engine::Open(const EngineArguments& arguments) {
   }
   Engine engine;
   engine.precision_ = arguments.precision == "fast" ? Precision::kFast : Precision::kExact;
+  if (!arguments.kv_type.empty()) engine.kv_type_ = ParseTensorType(arguments.kv_type);
   ASSIGN_OR_RETURN(engine.model_, Model::Load(arguments.model));
   engine.pool_ = std::make_unique<ThreadPool>(arguments.threads);
   for (const std::string& text : arguments.adapters) {
@@ -102,9 +108,11 @@ absl::StatusOr<Engine> Engine::Open(const EngineArguments& arguments) {
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Engine::MakeSession(int context_length) const {
-  ASSIGN_OR_RETURN(std::unique_ptr<Session> session,
-                   Session::Create(model_, pool_.get(),
-                                   {.context_length = context_length, .precision = precision_}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Session> session,
+      Session::Create(
+          model_, pool_.get(),
+          {.context_length = context_length, .precision = precision_, .kv_type = kv_type_}));
   RETURN_IF_ERROR(session->SetAdapters(references_));
   return session;
 }

@@ -1,17 +1,19 @@
-// What most commands need: --model, --adapter, --threads, --precision, and the session they
-// describe.
+// What most commands need: --model, --adapter, --threads, --precision, --kv-type, and the session
+// they describe.
 #ifndef LORIKEET_DEVICE_CLI_ENGINE_H_
 #define LORIKEET_DEVICE_CLI_ENGINE_H_
 
 #include <CLI/CLI.hpp>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/adapter/adapter.h"
+#include "common/base/tensor_type.h"
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
 #include "device/runtime/session.h"
@@ -23,6 +25,7 @@ struct EngineArguments {
   std::vector<std::string> adapters;  // "path" or "path=scale"
   int threads = 0;
   std::string precision = "exact";  // or "fast"
+  std::string kv_type;              // "f32", "f16", "q8_0"; empty: DefaultKvType
   std::string isa;                  // empty: the best this machine has
 
   // For commands where speed matters more than the last digit.
@@ -32,10 +35,10 @@ struct EngineArguments {
     return arguments;
   }
 
-  void AddModel(CLI::App* command);     // --model, required
-  void AddThreads(CLI::App* command);   // --threads, --isa
-  void AddAdapters(CLI::App* command);  // --adapter, repeatable
-  void AddPrecision(CLI::App* command);
+  void AddModel(CLI::App* command);      // --model, required
+  void AddThreads(CLI::App* command);    // --threads, --isa
+  void AddAdapters(CLI::App* command);   // --adapter, repeatable
+  void AddPrecision(CLI::App* command);  // --precision, --kv-type
   void AddAll(CLI::App* command);
 };
 
@@ -59,6 +62,7 @@ class Engine {
   std::deque<Adapter> adapters_;
   std::vector<AdapterRef> references_;
   Precision precision_ = Precision::kExact;
+  std::optional<TensorType> kv_type_;
 };
 
 // A context that holds `needed` positions: the model's own, but of a very long one no more than is
