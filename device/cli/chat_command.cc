@@ -9,11 +9,14 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/sampling_options.h"
+#include "device/cli/vault_lookup.h"
 #include "device/cli/vault_options.h"
 #include "device/runtime/chat_template.h"
 #include "device/runtime/generate.h"
@@ -46,29 +49,29 @@ std::string_view Cut(std::string_view text, size_t limit) {
 class Chat {
  public:
   Chat(const ChatArguments& arguments, ChatTemplate chat_template, std::unique_ptr<Session> session,
-       std::unique_ptr<Vault> vault)
+       std::unique_ptr<Vault> vault, const LookupIndex* texts)
       : arguments_(arguments),
         template_(std::move(chat_template)),
         session_(std::move(session)),
-        vault_(std::move(vault)) {}
+        vault_(std::move(vault)),
+        texts_(texts) {}
 
-  // The reply, streamed to `output`.
-  absl::StatusOr<std::string> Answer(const std::string& question, Output& output);
+  // The reply, streamed to `output`; for JSON: the turn.  RESOURCE_EXHAUSTED: the question alone is
+  // too long for the context; the conversation is as before it then.
+  absl::StatusOr<nlohmann::json> Answer(const std::string& question, Output& output);
   void Reset() { messages_.clear(); }
 
  private:
   absl::StatusOr<std::string> Passages(const std::string& question) const;
   // Tokens of the conversation, the oldest exchanges dropped as far as a reply needs room.
-  absl::StatusOr<std::vector<TokenId>> EncodeToFit(const std::string& system);
-  // Drops what the cache holds beyond the common beginning; returns what is left to decode.
-  std::span<const TokenId> ReuseCache(const std::vector<TokenId>& tokens);
+  absl::StatusOr<std::vector<TokenId>> EncodeToFit();
 
   const ChatArguments& arguments_;
   ChatTemplate template_;
   std::unique_ptr<Session> session_;
   std::unique_ptr<Vault> vault_;
+  const LookupIndex* texts_;           // the vault's
   std::vector<ChatMessage> messages_;  // without the system message
-  std::vector<TokenId> cached_;        // tokens behind the session's positions
 };
 
 absl::StatusOr<std::string> Chat::Passages(const std::string& question) const {
@@ -84,49 +87,64 @@ absl::StatusOr<std::string> Chat::Passages(const std::string& question) const {
   return text;
 }
 
-absl::StatusOr<std::vector<TokenId>> Chat::EncodeToFit(const std::string& system) {
-  const int room = std::min(arguments_.options.max_tokens, session_->context_length() / 2);
+absl::StatusOr<std::vector<TokenId>> Chat::EncodeToFit() {
+  const size_t context = static_cast<size_t>(session_->context_length());
+  const size_t room = std::min(static_cast<size_t>(arguments_.options.max_tokens), context / 2);
   while (true) {
     std::vector<ChatMessage> all;
-    if (!system.empty()) all.push_back({.role = "system", .content = system});
+    if (!arguments_.system.empty()) all.push_back({.role = "system", .content = arguments_.system});
     all.insert(all.end(), messages_.begin(), messages_.end());
     ASSIGN_OR_RETURN(std::vector<TokenId> tokens, template_.Encode(all));
-    const bool fits = tokens.size() + static_cast<size_t>(room) <=
-                      static_cast<size_t>(session_->context_length());
-    if (fits || messages_.size() < 3) return tokens;
-    messages_.erase(messages_.begin(), messages_.begin() + 2);
+    if (tokens.size() + room <= context) return tokens;
+    if (messages_.size() >= 3) {
+      messages_.erase(messages_.begin(), messages_.begin() + 2);
+      continue;
+    }
+    if (tokens.size() < context) return tokens;
+    return absl::ResourceExhaustedError(
+        absl::StrCat("the message: expected it to fit into a context of ", context,
+                     " tokens (--context), got ", tokens.size()));
   }
 }
 
-std::span<const TokenId> Chat::ReuseCache(const std::vector<TokenId>& tokens) {
-  const size_t known = std::min<size_t>(cached_.size(), session_->position());
-  const auto end =
-      std::mismatch(cached_.begin(), cached_.begin() + known, tokens.begin(), tokens.end());
-  // At least one token must be decoded to have logits.
-  const size_t common = std::min<size_t>(end.first - cached_.begin(), tokens.size() - 1);
-  session_->Rewind(static_cast<int>(common));
-  return std::span(tokens).subspan(common);
-}
-
-absl::StatusOr<std::string> Chat::Answer(const std::string& question, Output& output) {
-  messages_.push_back({.role = "user", .content = question});
-  ASSIGN_OR_RETURN(const std::string passages, Passages(question));
-  std::string system = arguments_.system;
-  if (!passages.empty()) absl::StrAppend(&system, system.empty() ? "" : "\n\n", passages);
-  ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, EncodeToFit(system));
+// What the vault knows stands before the question and stays there: the beginning of the
+// conversation never changes, so that only what is new has to be decoded.
+absl::StatusOr<nlohmann::json> Chat::Answer(const std::string& question, Output& output) {
+  ASSIGN_OR_RETURN(std::string content, Passages(question));
+  absl::StrAppend(&content, content.empty() ? "" : "\n", question);
+  const std::vector<ChatMessage> before = messages_;
+  messages_.push_back({.role = "user", .content = std::move(content)});
+  absl::StatusOr<std::vector<TokenId>> tokens = EncodeToFit();
+  if (!tokens.ok()) {
+    messages_ = before;
+    return tokens.status();
+  }
 
   GenerateOptions options = arguments_.options;
+  options.stop_requested = StopRequested;
+  options.lookup.texts = texts_;
   for (std::string& stop : template_.stop_texts()) options.stop_texts.push_back(std::move(stop));
+  const std::span<const TokenId> rest = session_->Reuse(*tokens);
   ASSIGN_OR_RETURN(const GenerateResult result,
-                   Generate(*session_, ReuseCache(tokens), options, [&](std::string_view text) {
+                   Generate(*session_, rest, options, [&](std::string_view text) {
                      output.Text(text);
-                     return !StopRequested();
+                     return true;
                    }));
-  cached_ = tokens;
-  cached_.insert(cached_.end(), result.tokens.begin(), result.tokens.end());
   output.Line("");
+  if (output.progress() && !output.json()) {
+    std::fputs(absl::StrCat("[", rest.size(), " of ", tokens->size(), " tokens were new; ",
+                            LookupLine(result), "]\n")
+                   .c_str(),
+               stderr);
+  }
   messages_.push_back({.role = "assistant", .content = result.text});
-  return result.text;
+  return nlohmann::json{{"user", question},
+                        {"assistant", result.text},
+                        {"prompt_token_count", tokens->size()},
+                        {"decoded_token_count", rest.size()},
+                        {"token_count", result.tokens.size()},
+                        {"stop_reason", StopReasonName(result.stop_reason)},
+                        {"lookup", LookupJson(result)}};
 }
 
 absl::Status Converse(Chat& chat, Output& output) {
@@ -142,8 +160,14 @@ absl::Status Converse(Chat& chat, Output& output) {
       chat.Reset();
       continue;
     }
-    ASSIGN_OR_RETURN(const std::string reply, chat.Answer(line, output));
-    turns.push_back({{"user", line}, {"assistant", reply}});
+    absl::StatusOr<nlohmann::json> turn = chat.Answer(line, output);
+    if (interactive && absl::IsResourceExhausted(turn.status())) {
+      // The owner can ask something shorter.
+      std::fputs(absl::StrCat("error: ", ToAbsl(Message(turn.status())), "\n").c_str(), stderr);
+      continue;
+    }
+    RETURN_IF_ERROR(turn.status());
+    turns.push_back(*std::move(turn));
   }
   output.SetJson({{"turns", std::move(turns)}});
   return absl::OkStatus();
@@ -154,15 +178,23 @@ absl::Status RunChat(const ChatArguments& arguments, Output& output) {
     return UsageError(Message(status));
   }
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  ASSIGN_OR_RETURN(ChatTemplate chat_template, ChatTemplate::Create(engine.model()->tokenizer()));
+  // As the template's authors do: the date is today's.
+  ASSIGN_OR_RETURN(
+      ChatTemplate chat_template,
+      ChatTemplate::Create(engine.model()->tokenizer(),
+                           {.now = absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone())}));
   std::unique_ptr<Vault> vault;
+  LookupIndex texts;
   if (!arguments.vault.dir.empty()) {
     ASSIGN_OR_RETURN(vault, OpenVault(arguments.vault, /*create=*/false));
+    if (arguments.options.lookup.draft != 0) {
+      ASSIGN_OR_RETURN(texts, IndexVault(*vault, engine.model()->tokenizer()));
+    }
   }
   const int context =
       arguments.context > 0 ? arguments.context : DefaultContext(*engine.model(), 0);
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.MakeSession(context));
-  Chat chat(arguments, std::move(chat_template), std::move(session), std::move(vault));
+  Chat chat(arguments, std::move(chat_template), std::move(session), std::move(vault), &texts);
   return Converse(chat, output);
 }
 
@@ -182,6 +214,7 @@ void AddChatCommand(Program& program) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   AddSamplingOptions(command, arguments->options.sampling);
+  AddLookupOption(command, arguments->options.lookup);
 }
 
 }  // namespace lorikeet

@@ -1,5 +1,6 @@
 // lorikeet generate: text after a prompt, streamed.
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,8 @@
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/sampling_options.h"
+#include "device/cli/vault_lookup.h"
+#include "device/cli/vault_options.h"
 #include "device/runtime/generate.h"
 
 namespace lorikeet {
@@ -22,6 +25,8 @@ struct GenerateArguments {
   std::string prompt;
   std::string prompt_file;
   std::string tokens_file;
+  VaultOptions vault;
+  std::string session_file;
   int context = 0;
   GenerateOptions options;
 };
@@ -39,15 +44,19 @@ absl::StatusOr<std::vector<TokenId>> ReadPrompt(const GenerateArguments& argumen
   return tokens;
 }
 
-nlohmann::json ToJson(const std::vector<TokenId>& prompt, const GenerateResult& result) {
+nlohmann::json ToJson(const std::vector<TokenId>& prompt, size_t decoded,
+                      const GenerateResult& result) {
   return {{"prompt_tokens", prompt},
           {"tokens", result.tokens},
           {"prompt_token_count", prompt.size()},
+          {"reused_token_count", prompt.size() - decoded},
           {"token_count", result.tokens.size()},
           {"text", result.text},
           {"prefill_tokens_per_s", result.prefill_tokens_per_second()},
           {"decode_tokens_per_s", result.decode_tokens_per_second()},
-          {"stop_reason", StopReasonName(result.stop_reason)}};
+          {"stop_reason", StopReasonName(result.stop_reason)},
+          {"context_shifts", result.context_shifts},
+          {"lookup", LookupJson(result)}};
 }
 
 absl::Status RunGenerate(const GenerateArguments& arguments, Output& output) {
@@ -57,25 +66,39 @@ absl::Status RunGenerate(const GenerateArguments& arguments, Output& output) {
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   ASSIGN_OR_RETURN(const std::vector<TokenId> prompt,
                    ReadPrompt(arguments, engine.model()->tokenizer()));
-  const int64_t needed = static_cast<int64_t>(prompt.size()) + arguments.options.max_tokens;
+  GenerateOptions options = arguments.options;
+  options.stop_requested = StopRequested;
+  LookupIndex texts;
+  if (!arguments.vault.dir.empty() && options.lookup.draft != 0) {
+    ASSIGN_OR_RETURN(const auto vault, OpenVault(arguments.vault, /*create=*/false));
+    ASSIGN_OR_RETURN(texts, IndexVault(*vault, engine.model()->tokenizer()));
+    options.lookup.texts = &texts;
+  }
+  const int64_t needed = static_cast<int64_t>(prompt.size()) + options.max_tokens;
   const int context =
       arguments.context > 0 ? arguments.context : DefaultContext(*engine.model(), needed);
   ASSIGN_OR_RETURN(const std::unique_ptr<Session> session, engine.MakeSession(context));
+  const std::string& file = arguments.session_file;
+  if (!file.empty() && FileExists(file)) RETURN_IF_ERROR(Annotate(session->Load(file), file));
+  const std::span<const TokenId> rest = session->Reuse(prompt);
   ASSIGN_OR_RETURN(const GenerateResult result,
-                   Generate(*session, prompt, arguments.options, [&](std::string_view text) {
+                   Generate(*session, rest, options, [&](std::string_view text) {
                      output.Text(text);
-                     return !StopRequested();
+                     return true;
                    }));
+  if (!file.empty()) RETURN_IF_ERROR(session->Save(file));
   output.Line("");
   if (output.progress() && !output.json()) {
-    std::fputs(absl::StrFormat("[%d prompt tokens, %.1f/s; %d tokens, %.1f/s; stopped: %s]\n",
-                               prompt.size(), result.prefill_tokens_per_second(),
-                               result.tokens.size(), result.decode_tokens_per_second(),
-                               ToAbsl(StopReasonName(result.stop_reason)))
-                   .c_str(),
-               stderr);
+    std::fputs(
+        absl::StrFormat(
+            "[%d prompt tokens, %d of them new, %.1f/s; %d tokens, %.1f/s; stopped: %s]\n[%s]\n",
+            prompt.size(), rest.size(), result.prefill_tokens_per_second(), result.tokens.size(),
+            result.decode_tokens_per_second(), ToAbsl(StopReasonName(result.stop_reason)),
+            LookupLine(result))
+            .c_str(),
+        stderr);
   }
-  output.SetJson(ToJson(prompt, result));
+  output.SetJson(ToJson(prompt, rest.size(), result));
   return absl::OkStatus();
 }
 
@@ -103,7 +126,21 @@ void AddGenerateCommand(Program& program) {
                     "Go on after the end of the text");
   command->add_option("--stop", arguments->options.stop_texts, "Stop at this text; repeatable")
       ->allow_extra_args(false);
+  command->add_option("--session", arguments->session_file,
+                      "Keep what was computed in this file: read before (the beginning that the "
+                      "prompt shares with it is not computed again), written after; readable by "
+                      "its owner only, not encrypted");
+  command->add_flag("--context-shift", arguments->options.context_shift,
+                    "When the context is full, go on without the older half of the text (which "
+                    "costs decoding the newer half again)");
+  command
+      ->add_option("--keep", arguments->options.keep,
+                   "Tokens at the beginning that a shift keeps; the prompt's BOS always")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   AddSamplingOptions(command, arguments->options.sampling);
+  AddLookupOption(command, arguments->options.lookup);
+  arguments->vault.Declare(command, /*required=*/false);
 }
 
 }  // namespace lorikeet

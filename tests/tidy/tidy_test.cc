@@ -147,6 +147,7 @@ TEST(PrivacyTest, OnlyListedFilesOpenPrivateText) {
       "device/vault/vault.cc",
       "device/vault/vault_search.cc",
       "device/cli/vault_command.cc",
+      "device/cli/vault_lookup.cc",
       "device/cli/chat_command.cc",
       "device/personalization/private_documents.cc",
   };
