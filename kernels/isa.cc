@@ -67,10 +67,12 @@ struct Choice {
   std::atomic<const KernelTable*> table;
 };
 
-Choice& Chosen() {
-  static Choice choice = [] {
-    const Isa best = AvailableIsas().back();
-    return Choice{best, TableOf(best)};
+// `first`, or the best if it is not given, when called for the first time; so that who forces one
+// tries none of the better ones.
+Choice& Chosen(std::optional<Isa> first = std::nullopt) {
+  static Choice choice = [&] {
+    const Isa isa = first ? *first : AvailableIsas().back();
+    return Choice{isa, TableOf(isa)};
   }();
   return choice;
 }
@@ -124,8 +126,9 @@ std::string_view IsaNote() {
 
 bool SetIsa(Isa isa) {
   if (!HasIsa(isa)) return false;
-  Chosen().isa = isa;
-  Chosen().table = TableOf(isa);
+  Choice& choice = Chosen(isa);
+  choice.isa = isa;
+  choice.table = TableOf(isa);
   return true;
 }
 
