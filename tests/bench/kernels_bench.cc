@@ -216,7 +216,7 @@ void Register() {
       RegisterBenchmark(("MatMul/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMul, type, t,
                         4864, c);
     }
-    for (const int64_t t : {1, 2, 4, 6, 8}) {
+    for (const int64_t t : {1, 2, 4, 6, 8, 16, 64, 512}) {
       RegisterBenchmark(("MatMulFast/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMulFast,
                         type, t, 4864, c);
     }
