@@ -1,5 +1,6 @@
 // Any bytes as a chat template, run on a fixed conversation: bounded work, no crash, and no word of
 // a message that passes for the template's own.
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -80,9 +81,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
           .value();
   const auto text = parsed->Render(
       heap, {{"messages", messages}, {"add_generation_prompt", Value::Bool(true)}}, std::nullopt);
-  // An escape or the character itself lets the template write it.
-  const bool may_write = source.find('\\') != std::string_view::npos ||
-                         source.find_first_of(kForeign) != std::string_view::npos;
+  // An escape or its own bytes let the template write the character.
+  const bool may_write = std::any_of(source.begin(), source.end(), [](char c) {
+    return c == '\\' || static_cast<uint8_t>(c) >= 0x80;
+  });
   if (text.ok() && !may_write) CheckOrigins(*text);
   return 0;
 }
