@@ -7,6 +7,7 @@
 
 #include "common/base/status_macros.h"
 #include "kernels/kernel_table.h"
+#include "kernels/quantize_k.h"
 
 namespace lorikeet {
 namespace {
@@ -157,6 +158,9 @@ bool CanQuantize(TensorType type) {
     case TensorType::kQ4_1:
     case TensorType::kQ5_0:
     case TensorType::kQ5_1:
+    case TensorType::kQ4_K:
+    case TensorType::kQ5_K:
+    case TensorType::kQ6_K:
       return true;
     default:
       return false;
@@ -183,6 +187,12 @@ void QuantizeRow(TensorType type, const float* src, int64_t n, uint8_t* dst) {
       return QuantizeBlocks<BlockQ5_0, 32>(src, n, dst);
     case TensorType::kQ5_1:
       return QuantizeBlocks<BlockQ5_1, 32>(src, n, dst);
+    case TensorType::kQ4_K:
+      return QuantizeBlocks<BlockQ4_K, 256>(src, n, dst);
+    case TensorType::kQ5_K:
+      return QuantizeBlocks<BlockQ5_K, 256>(src, n, dst);
+    case TensorType::kQ6_K:
+      return QuantizeBlocks<BlockQ6_K, 256>(src, n, dst);
     default:
       return;
   }

@@ -122,7 +122,8 @@ void DequantizeRow(TensorType type, const uint8_t* src, int64_t n, float* dst);
 // True for the types QuantizeRow can write.
 bool CanQuantize(TensorType type);
 // The inverse, rounding; without importance weights.  dst has RowBytes(type, n) bytes.
-// REQUIRES: CanQuantize(type), n % block_elements == 0, finite values.  Thread-safe.
+// Deterministic.  REQUIRES: CanQuantize(type), n % block_elements == 0, finite values; up to 65504
+// for types with half floats in them.  Thread-safe.
 void QuantizeRow(TensorType type, const float* src, int64_t n, uint8_t* dst);
 
 }  // namespace lorikeet

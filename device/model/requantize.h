@@ -1,35 +1,38 @@
-// A model's matrices in another tensor type: `lorikeet quantize`.
+// A model's matrices in other tensor types: `lorikeet quantize`.
 //
-// Matrices (two dimensions, rows that are whole blocks of the new type) are dequantized and rounded
-// again; norms, biases, rope_freqs and rows that do not fit keep their type.  Metadata is copied,
-// general.file_type updated where it is there.
+// Matrices are dequantized and rounded again, each to the type that file_type.h gives it; norms,
+// biases and rope_freqs keep theirs.  Metadata is copied, general.file_type and
+// general.quantization_version set.
 #ifndef LORIKEET_DEVICE_MODEL_REQUANTIZE_H_
 #define LORIKEET_DEVICE_MODEL_REQUANTIZE_H_
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "common/base/tensor_type.h"
 #include "common/base/thread_pool.h"
 #include "common/gguf/reader.h"
-#include "common/gguf/writer.h"
+#include "device/model/file_type.h"
 
 namespace lorikeet {
 
 struct Requantized {
-  GgufWriter file;
-  double rmse = 0;  // over all numbers that were rounded, against the input
+  uint64_t bytes = 0;  // of the file written
+  double rmse = 0;     // over all numbers that were rounded, against the input
   int tensors_changed = 0;
-  int tensors_kept = 0;  // matrices whose rows are not whole blocks
+  std::map<TensorType, int> matrices;  // in the output, by type
 };
 
-// INVALID_ARGUMENT: a type that cannot be written (names those that can), an adapter or catalog
-// instead of a model, or a matrix with values that are not finite.  `progress` (may be empty) is
-// called with tensors done and in all.
+// Writes `path` piece by piece; it may be the input's own path.  The result does not depend on the
+// number of threads.  `progress` (may be empty) is called with numbers rounded and in all.
+// INVALID_ARGUMENT: an adapter or catalog instead of a model, a matrix with values that are not
+// finite or too large for half floats.
 absl::StatusOr<Requantized> Requantize(
-    const GgufFile& model, TensorType type, ThreadPool* pool,
-    const std::function<void(int done, int total)>& progress = nullptr);
+    const GgufFile& model, FileType type, const std::string& path, ThreadPool* pool,
+    const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
 
 }  // namespace lorikeet
 

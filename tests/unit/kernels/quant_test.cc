@@ -120,6 +120,59 @@ TEST_P(QuantTest, RoundTripStaysWithinHalfAStep) {
   }
 }
 
+double GaussianRmse(TensorType type, float scale) {
+  constexpr int64_t kValues = 64 * 256;
+  const Tensor x(64, 256, 12);
+  std::vector<float> values(x.view().row(0), x.view().row(0) + kValues);
+  for (float& value : values) value *= scale;
+  std::vector<uint8_t> blocks(static_cast<size_t>(RowBytes(type, kValues)));
+  std::vector<float> back(static_cast<size_t>(kValues));
+  QuantizeRow(type, values.data(), kValues, blocks.data());
+  DequantizeRow(type, blocks.data(), kValues, back.data());
+  return RowRmse(values.data(), back.data(), kValues) / scale;
+}
+
+// The searches earn what the shared scales cost: fewer bits a weight, and no larger error than
+// formats that span each block's range.
+TEST_P(QuantTest, SearchedTypesLoseNoMoreThanLargerPlainOnes) {
+  for (const float scale : {1e-3f, 1.0f, 1e3f}) {
+    EXPECT_LT(GaussianRmse(TensorType::kQ4_K, scale), GaussianRmse(TensorType::kQ4_1, scale));
+    EXPECT_LT(GaussianRmse(TensorType::kQ5_K, scale), GaussianRmse(TensorType::kQ5_1, scale));
+    EXPECT_LT(GaussianRmse(TensorType::kQ6_K, scale), 0.6 * GaussianRmse(TensorType::kQ5_K, scale));
+  }
+}
+
+TEST_P(QuantTest, SearchedTypesKeepOddRows) {
+  std::vector<std::pair<const char*, std::vector<float>>> rows;
+  rows.emplace_back("zeros", std::vector<float>(256, 0.0f));
+  rows.emplace_back("constant", std::vector<float>(256, 0.37f));
+  rows.emplace_back("negative constant", std::vector<float>(256, -0.37f));
+  rows.emplace_back("smallest normal", std::vector<float>(256, 1e-38f));
+  rows.emplace_back("largest half", std::vector<float>(256, 65504.0f));
+  rows.emplace_back("one value", std::vector<float>(256, 0.0f)).second[77] = -5.0f;
+  for (const TensorType type : {TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+    for (const auto& [name, row] : rows) {
+      std::vector<uint8_t> block(static_cast<size_t>(RowBytes(type, 256)));
+      float back[256];
+      QuantizeRow(type, row.data(), 256, block.data());
+      DequantizeRow(type, block.data(), 256, back);
+      for (int i = 0; i < 256; ++i) {
+        EXPECT_NEAR(back[i], row[i], 0.002 * std::fabs(row[77]) + 1e-7)
+            << TraitsOf(type).name << " " << name << " value " << i;
+      }
+    }
+  }
+}
+
+// Values near the smallest step of a half float: rounding them must not make them worse than zeros.
+TEST_P(QuantTest, SearchedTypesNeverLoseMoreThanEverything) {
+  for (const TensorType type : {TensorType::kQ4_K, TensorType::kQ5_K, TensorType::kQ6_K}) {
+    for (const float scale : {1e-9f, 1e-8f, 3e-8f, 1e-7f, 1e-6f}) {
+      EXPECT_LE(GaussianRmse(type, scale), 1.1) << TraitsOf(type).name << " " << scale;
+    }
+  }
+}
+
 TEST(HalfTest, ConvertsBackAndForth) {
   for (uint32_t i = 0; i < 65536; ++i) {
     const auto half = static_cast<uint16_t>(i);
