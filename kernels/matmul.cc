@@ -35,7 +35,7 @@ void GemmSplit(const GemmArgs& args, ThreadPool* pool) {
     });
     return;
   }
-  constexpr int64_t kRows = 12;
+  constexpr int64_t kRows = 96;  // every range packs all of b
   SplitUnits(pool, args.m, kRows, work, [&](int64_t begin, int64_t end) {
     GemmArgs part = args;
     part.a += begin * args.a_row;

@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <numeric>
+#include <thread>
 
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
@@ -128,6 +130,48 @@ TEST(ThreadPoolTest, CoversEveryIndexOnce) {
       for (auto& n : seen) EXPECT_EQ(n, 200);
     }
   }
+}
+
+TEST(ThreadPoolTest, RangesBeginAtMultiplesOfTheGrain) {
+  ThreadPool pool(3);
+  for (int64_t grain : {1, 3, 64}) {
+    for (int64_t count : {1, 64, 1000, 100000}) {
+      std::atomic<int64_t> covered = 0;
+      pool.ParallelFor(count, grain, [&](int64_t begin, int64_t end) {
+        EXPECT_EQ(begin % grain, 0);
+        EXPECT_TRUE(end == count || end % grain == 0) << end << " of " << count;
+        EXPECT_LT(begin, end);
+        covered += end - begin;
+      });
+      EXPECT_EQ(covered, count);
+    }
+  }
+}
+
+// A thread that does not get on holds up its own piece only: the others do the rest meanwhile.
+TEST(ThreadPoolTest, OthersTakeOverFromAThreadThatHangs) {
+  ThreadPool pool(2);
+  for (int repeat = 0; repeat < 20; ++repeat) {
+    std::atomic<int64_t> done = 0;
+    std::atomic<int64_t> hung = 0;
+    pool.ParallelFor(64, 1, [&](int64_t begin, int64_t end) {
+      if (hung.fetch_add(1) == 0) {
+        while (done < 64 - (end - begin)) std::this_thread::yield();
+      }
+      done += end - begin;
+    });
+    EXPECT_EQ(done, 64);
+  }
+}
+
+TEST(ThreadPoolTest, WakesUpAfterRests) {
+  ThreadPool pool(3);
+  std::atomic<int64_t> sum = 0;
+  for (int i = 0; i < 30; ++i) {
+    pool.ParallelFor(10, 1, [&](int64_t begin, int64_t end) { sum += end - begin; });
+    std::this_thread::sleep_for(std::chrono::microseconds(i * 20));
+  }
+  EXPECT_EQ(sum, 300);
 }
 
 TEST(TensorTypeTest, NamesAndSizes) {
