@@ -19,10 +19,11 @@ namespace {
 
 constexpr int64_t kGroup = 256;
 constexpr int kMaxRows = 8;
-// Groups times rows of x that are prepared at a time, on the stack.
-constexpr int64_t kPreparedGroups = 128;
+// Groups of a row of x that are prepared at a time, on the stack.  Their number does not depend on
+// that of the rows: sums are the same, however many tokens are decoded together.
+constexpr int64_t kPreparedGroups = 64;
 // How far ahead of the weights in use the processor is told to read.
-constexpr int64_t kPrefetchBytes = 4096;
+constexpr int64_t kPrefetchBytes = 2048;
 
 // Which lanes of a unit's scales hold blocks of the row, of which a group has `blocks`.
 template <typename Format>
@@ -40,9 +41,11 @@ ValidLanes<Format::kUnits> LanesOfBlocks(int64_t blocks) {
 template <int kUnits>
 struct alignas(64) Prepared {
   int8_t q[kGroup];
-  int32_t start[kUnits][kLanes];  // -offset * sum of the lane's q
   float scale[kUnits][kLanes];
-  float sums[16];  // scale * sum of q of the sixteens whose minimum the decoder gives at this place
+  union {                           // a format has an offset or minima
+    int32_t start[kUnits][kLanes];  // -offset * sum of the lane's q
+    float sums[16];  // scale * sum of q of the sixteens whose minimum the decoder gives here
+  };
 };
 
 // One group of one row of x, of which `columns` exist; the others count as 0.
@@ -66,15 +69,19 @@ void PrepareGroup(const int8_t* q, const float* scales, const float* sums, int64
   for (int u = 0; u < Format::kUnits; ++u) {
     for (int l = 0; l < kLanes; ++l) {
       out.scale[u][l] = scale[Format::PieceOf(u * kUnitVectors, l / 2) / 4];
-      int32_t lane_sum = 0;
-      for (int v = 0; v < kUnitVectors; ++v) {
-        const int8_t* lane = out.q + ((u * kUnitVectors + v) * kLanes + l) * 4;
-        lane_sum += lane[0] + lane[1] + lane[2] + lane[3];
+      if constexpr (!Format::kHasMin) {
+        int32_t lane_sum = 0;
+        for (int v = 0; v < kUnitVectors; ++v) {
+          const int8_t* lane = out.q + ((u * kUnitVectors + v) * kLanes + l) * 4;
+          lane_sum += lane[0] + lane[1] + lane[2] + lane[3];
+        }
+        out.start[u][l] = -Format::kOffset * lane_sum;
       }
-      out.start[u][l] = -Format::kOffset * lane_sum;
     }
   }
-  for (int i = 0; i < 16; ++i) out.sums[i] = Format::kMinSign * sum[Format::SumOf(i)];
+  if constexpr (Format::kHasMin) {
+    for (int i = 0; i < 16; ++i) out.sums[i] = Format::kMinSign * sum[Format::SumOf(i)];
+  }
 }
 
 struct FewJob {
@@ -91,76 +98,86 @@ struct FewPart {
   int64_t column, columns;
 };
 
+// The products of one row of weights with kRows rows of x, lane by lane.
+template <typename Format, int kRows>
+struct RowSums {
+  static constexpr int kUnits = Format::kUnits;
+  static constexpr int kUnitVectors = kVectors / kUnits;
+  Vf sums[kRows];
+
+  __attribute__((always_inline)) inline void Add(const uint8_t* group, const Prepared<kUnits>* x,
+                                                 const ValidLanes<kUnits>& valid) {
+    Decoded<kUnits> w;
+    Format::Decode(group, valid, w);
+#pragma GCC unroll 4
+    for (int u = 0; u < kUnits; ++u) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kRows; ++t) {
+        const Vf dot = DotUnit<Format, kUnitVectors>(
+            w.w + u * kUnitVectors, x[t].q + u * kUnitVectors * kVecBytes, x[t].start[u]);
+        sums[t] += dot * (w.scale[u] * Load(x[t].scale[u]));
+      }
+    }
+    if constexpr (Format::kHasMin) {
+#pragma GCC unroll 8
+      for (int t = 0; t < kRows; ++t) {
+#pragma GCC unroll 2
+        for (int i = 0; i < 16 / kLanes; ++i) sums[t] += w.min[i] * Load(x[t].sums + i * kLanes);
+      }
+    }
+  }
+};
+
+// The last group of a row, where it is not whole.  What follows belongs to the next row and is
+// masked out; behind the last row there may be nothing to read.
+template <typename Format>
+struct TailGroup {
+  const uint8_t* tensor_end;
+  int64_t bytes;
+  alignas(64) uint8_t copy[Format::kGroupBytes];
+
+  const uint8_t* At(const uint8_t* group) {
+    if (group + Format::kGroupBytes <= tensor_end) return group;
+    __builtin_memcpy(copy, group, static_cast<size_t>(bytes));
+    return copy;
+  }
+};
+
 template <typename Format, int kRows>
 void MultiplyRows(const FewJob& job, const FewPart& part,
                   const Prepared<Format::kUnits>* prepared) {
-  constexpr int kUnits = Format::kUnits;
-  constexpr int kUnitVectors = kVectors / kUnits;
+  constexpr int64_t kBlockBytes = Format::kGroupBytes / (kGroup / Format::kBlockWeights);
   const WeightView& w = *job.w;
-  const int64_t groups = part.columns / kGroup;
+  const int64_t whole_groups = part.columns / kGroup;
   const int64_t tail_blocks = part.columns % kGroup / Format::kBlockWeights;
-  const uint8_t* const tensor_end = w.data + w.rows * w.row_bytes;
-  const uint8_t* row =
-      w.data + job.begin * w.row_bytes +
-      part.column / Format::kBlockWeights * (Format::kGroupBytes * Format::kBlockWeights / kGroup);
-  const ValidLanes<kUnits> all = LanesOfBlocks<Format>(kGroup / Format::kBlockWeights);
-  const ValidLanes<kUnits> some = LanesOfBlocks<Format>(tail_blocks);
-  for (int64_t o = job.begin; o < job.end; ++o, row += w.row_bytes) {
-    Vf sums[kRows] = {};
-    const auto add = [&](const uint8_t* group, const Prepared<kUnits>* x,
-                         ValidLanes<kUnits> valid) __attribute__((always_inline)) {
-      Decoded<kUnits> weights;
-      Format::Decode(group, valid, weights);
-#pragma GCC unroll 4
-      for (int u = 0; u < kUnits; ++u) {
-#pragma GCC unroll 8
-        for (int t = 0; t < kRows; ++t) {
-          const Vf dot = DotUnit<Format, kUnitVectors>(
-              weights.w + u * kUnitVectors, x[t].q + u * kUnitVectors * kVecBytes, x[t].start[u]);
-          sums[t] += dot * (weights.scale[u] * Load(x[t].scale[u]));
-        }
-      }
-      if constexpr (Format::kHasMin) {
-#pragma GCC unroll 8
-        for (int t = 0; t < kRows; ++t) {
-#pragma GCC unroll 2
-          for (int i = 0; i < 16 / kLanes; ++i) {
-            sums[t] += weights.min[i] * Load(x[t].sums + i * kLanes);
-          }
-        }
-      }
-    };
-    const uint8_t* group = row;
-    const Prepared<kUnits>* x = prepared;
-    for (int64_t g = 0; g < groups; ++g, group += Format::kGroupBytes, x += kRows) {
+  const auto all = LanesOfBlocks<Format>(kGroup / Format::kBlockWeights);
+  const auto some = LanesOfBlocks<Format>(tail_blocks);
+  TailGroup<Format> tail{w.data + w.rows * w.row_bytes, tail_blocks * kBlockBytes, {}};
+  const uint8_t* const first = w.data + part.column / Format::kBlockWeights * kBlockBytes;
+  for (int64_t o = job.begin; o < job.end; ++o) {
+    RowSums<Format, kRows> row{};
+    const uint8_t* group = first + o * w.row_bytes;
+    const Prepared<Format::kUnits>* x = prepared;
+    for (int64_t g = 0; g < whole_groups; ++g, group += Format::kGroupBytes, x += kRows) {
 #pragma GCC unroll 5
       for (int64_t line = 0; line < Format::kGroupBytes; line += 64) {
         _mm_prefetch(group + kPrefetchBytes + line, _MM_HINT_T0);
       }
-      add(group, x, all);
+      row.Add(group, x, all);
     }
-    if (tail_blocks > 0) {
-      if (group + Format::kGroupBytes <= tensor_end) {
-        // What follows belongs to the next row; it is masked out.
-        add(group, x, some);
-      } else {
-        alignas(64) uint8_t copy[Format::kGroupBytes] = {};
-        __builtin_memcpy(copy, group,
-                         static_cast<size_t>(
-                             tail_blocks * (Format::kGroupBytes * Format::kBlockWeights / kGroup)));
-        add(copy, x, some);
-      }
-    }
-    for (int64_t t = 0; t < part.rows; ++t) {
+    if (tail_blocks > 0) row.Add(tail.At(group), x, some);
+#pragma GCC unroll 8
+    for (int t = 0; t < kRows; ++t) {
+      if (t >= part.rows) break;
       float& out = job.y->data[(part.t + t) * job.y->stride + o];
-      out = (job.accumulate || part.column > 0 ? out : 0.0f) + Sum(sums[t]);
+      out = (job.accumulate || part.column > 0 ? out : 0.0f) + Sum(row.sums[t]);
     }
   }
 }
 
 template <typename Format, int kRows>
 void MultiplyPart(const FewJob& job, const FewPart& part) {
-  Prepared<Format::kUnits> prepared[kPreparedGroups];
+  Prepared<Format::kUnits> prepared[kPreparedGroups * kRows];
   const RoundedActivations& x = *job.x;
   for (int64_t c = 0, g = 0; c < part.columns; c += kGroup, ++g) {
     const int64_t columns = Min(kGroup, part.columns - c);
@@ -179,9 +196,8 @@ template <typename Format>
 void MultiplyFew(const FewJob& job) {
   for (int64_t t = 0; t < job.y->rows; t += kMaxRows) {
     const int64_t rows = Min(kMaxRows, job.y->rows - t);
-    const int64_t step = kPreparedGroups / (rows == 1 ? 1 : rows + rows % 2) * kGroup;
-    for (int64_t c = 0; c < job.w->cols; c += step) {
-      const FewPart part{t, rows, c, Min(step, job.w->cols - c)};
+    for (int64_t c = 0; c < job.w->cols; c += kPreparedGroups * kGroup) {
+      const FewPart part{t, rows, c, Min(kPreparedGroups * kGroup, job.w->cols - c)};
       if (rows == 1) {
         MultiplyPart<Format, 1>(job, part);
       } else if (rows == 2) {

@@ -3,6 +3,7 @@
 #ifndef LORIKEET_KERNELS_SIMD_MATMUL_INL_H_
 #define LORIKEET_KERNELS_SIMD_MATMUL_INL_H_
 
+#include "kernels/simd/few_floats_inl.h"
 #include "kernels/simd/gemm_inl.h"
 #include "kernels/simd/unpack_inl.h"
 
@@ -20,8 +21,8 @@ inline const uint8_t* At(const WeightView& w, const TensorTypeTraits& traits, in
 // have the logits that they have one by one.
 constexpr int64_t kFewRows = 8;
 
-// All kRows rows of x times rows [begin, end) of w, a piece of which is dequantized into the
-// first-level cache at a time.
+// All kRows rows of x times rows [begin, end) of quantized w, a piece of which is dequantized into
+// the first-level cache at a time.
 template <int kRows>
 void MatMulPieces(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
                   int64_t end, bool accumulate) {
@@ -32,8 +33,8 @@ void MatMulPieces(const ConstMatrix& x, const WeightView& w, const Matrix& y, in
     for (int64_t c = 0; c < w.cols; c += kDepth) {
       const int64_t n = Min(kDepth, w.cols - c);
       DequantizeFast(w.type, At(w, traits, o, c), n, piece);
-      int64_t i = 0;
-      for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+      static_assert(32 % (2 * kLanes) == 0, "blocks are whole steps");
+      for (int64_t i = 0; i < n; i += 2 * kLanes) {
         const Vf w0 = Load(piece + i);
         const Vf w1 = Load(piece + i + kLanes);
 #pragma GCC unroll 8
@@ -41,14 +42,6 @@ void MatMulPieces(const ConstMatrix& x, const WeightView& w, const Matrix& y, in
           const float* x_row = x.data + t * x.stride + c + i;
           sums[t][0] += w0 * Load(x_row);
           sums[t][1] += w1 * Load(x_row + kLanes);
-        }
-      }
-      for (; i < n; i += kLanes) {
-        const int64_t count = Min(kLanes, n - i);
-        const Vf w0 = LoadPart(piece + i, count);
-#pragma GCC unroll 8
-        for (int t = 0; t < kRows; ++t) {
-          sums[t][0] += w0 * LoadPart(x.data + t * x.stride + c + i, count);
         }
       }
     }
@@ -92,6 +85,7 @@ void MatMulFewRows(const ConstMatrix& x, const WeightView& w, const Matrix& y, i
 
 void MatMulRange(const ConstMatrix& x, const WeightView& w, const Matrix& y, int64_t begin,
                  int64_t end, bool accumulate) {
+  if (MatMulFewFloats(x, w, y, begin, end, accumulate)) return;
   if (x.rows <= kFewRows) return MatMulFewRows(x, w, y, begin, end, accumulate);
   alignas(64) float rows[kTileCols * kDepth];
   alignas(64) float packed[kDepth * kTileCols];

@@ -7,8 +7,9 @@
 #ifndef LORIKEET_KERNELS_SIMD_UNPACK_INL_H_
 #define LORIKEET_KERNELS_SIMD_UNPACK_INL_H_
 
-#include "kernels/simd/dequantize_inl.h"
 #include "kernels/simd/vec_inl.h"
+// After Half.
+#include "kernels/simd/dequantize_inl.h"
 
 namespace lorikeet {
 namespace {
@@ -168,16 +169,10 @@ void DequantizeFast(TensorType type, const uint8_t* src, int64_t n, float* dst) 
   DequantizeHalves(src + 2 * (n - rest), rest, dst + n - rest);
 }
 
-// False as Unpack.
+// Of quantized rows; false as Unpack.
 bool DotFast(TensorType type, const uint8_t* row, const float* x, int64_t n, float* dot) {
   DotSink sink{x};
   if (!Unpack(type, row, n, sink)) return false;
-  const int64_t rest = type == TensorType::kF16 ? n % kLanes : 0;
-  if (rest > 0) {
-    alignas(64) float tail[kLanes] = {};
-    DequantizeHalves(row + 2 * (n - rest), rest, tail);
-    sink.sums[0] += Load(tail) * LoadPart(x + n - rest, rest);
-  }
   *dot = sink.Total();
   return true;
 }

@@ -5,10 +5,13 @@
 // printed).
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "common/base/thread_pool.h"
@@ -42,16 +45,18 @@ struct RandomWeights {
         view{type, bytes.data(), rows, cols, RowBytes(type, cols)} {
     const Buffer values(1, cols);
     std::mt19937 generator(2);
-    for (int64_t r = 0; r < rows; ++r) {
-      uint8_t* row = bytes.data() + r * view.row_bytes;
-      if (CanQuantize(type)) {
-        QuantizeRow(type, values.data.data(), cols, row);
-      } else {
-        for (int64_t i = 0; i < view.row_bytes; ++i)
-          row[i] = static_cast<uint8_t>(generator() & 0x3f);
+    uint8_t* first = bytes.data();
+    if (CanQuantize(type)) {
+      QuantizeRow(type, values.data.data(), cols, first);
+    } else {
+      for (int64_t i = 0; i < view.row_bytes; ++i) {
+        first[i] = static_cast<uint8_t>(generator() & 0x3f);
       }
     }
+    for (int64_t r = 1; r < rows; ++r) std::copy_n(first, view.row_bytes, RowAt(r));
   }
+  uint8_t* RowAt(int64_t r) { return bytes.data() + r * view.row_bytes; }
+
   std::vector<uint8_t> bytes;
   WeightView view;
 };
@@ -95,23 +100,66 @@ void BM_MatMulBackwardInput(benchmark::State& state, TensorType type, int64_t t,
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
 
-// One position through a weight larger than the caches.
-void BM_Decode(benchmark::State& state, TensorType type, bool fast) {
-  const int64_t c = 2048;
-  const int64_t oc = 65536;
-  const RandomWeights w(type, oc, c);
-  const Buffer x(1, c);
-  Buffer y(1, oc);
-  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(1, c)));
+constexpr int64_t kMemoryBytes = 96 << 20;  // larger than the caches
+constexpr int64_t kCacheBytes = 256 << 10;  // within a core's own
+
+// [as many rows as fill `bytes`, c]; kept, since making them takes longer than measuring.
+const RandomWeights& DecodeWeights(TensorType type, int64_t c, int64_t bytes) {
+  static std::map<std::tuple<TensorType, int64_t, int64_t>, std::unique_ptr<RandomWeights>> all;
+  auto& weights = all[{type, c, bytes}];
+  if (weights == nullptr) {
+    weights = std::make_unique<RandomWeights>(type, bytes / RowBytes(type, c) / 64 * 64, c);
+  }
+  return *weights;
+}
+
+// One step of decoding t positions.
+void BM_Decode(benchmark::State& state, TensorType type, int64_t c, int64_t t, int64_t bytes) {
+  const RandomWeights& w = DecodeWeights(type, c, bytes);
+  const Buffer x(t, c);
+  Buffer y(t, w.view.rows);
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
   for (auto _ : state) {
-    if (fast) {
-      const FastProduct product{.w = w.view, .y = y.matrix};
-      MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
-    } else {
-      MatMul(x.matrix, w.view, y.matrix, pool.get());
-    }
+    const FastProduct product{.w = w.view, .y = y.matrix};
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
   }
   SetGbytes(state, static_cast<double>(w.bytes.size()));
+}
+
+// As BM_Decode, in f32.
+void BM_DecodeExact(benchmark::State& state, TensorType type) {
+  const RandomWeights& w = DecodeWeights(type, 2048, kMemoryBytes);
+  const Buffer x(1, 2048);
+  Buffer y(1, w.view.rows);
+  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool.get());
+  SetGbytes(state, static_cast<double>(w.bytes.size()));
+}
+
+// What decoding is measured against: sums of the same number of bytes, read in order.
+__attribute__((target("avx2"))) void SumBytes(const uint8_t* begin, const uint8_t* end) {
+  typedef int64_t V4 __attribute__((vector_size(32)));
+  V4 sums[4] = {};
+  for (const uint8_t* p = begin; p < end; p += 128) {
+    __builtin_prefetch(p + 4096);
+    __builtin_prefetch(p + 4096 + 64);
+    for (int j = 0; j < 4; ++j) sums[j] += *reinterpret_cast<const V4*>(p + 32 * j);
+  }
+  V4 sum = sums[0] + sums[1] + sums[2] + sums[3];
+  asm volatile("" : "+x"(sum));
+}
+
+void BM_ReadMemory(benchmark::State& state) {
+  void* memory = std::aligned_alloc(64, kMemoryBytes);
+  auto* bytes = static_cast<uint8_t*>(memory);
+  std::fill_n(bytes, kMemoryBytes, static_cast<uint8_t>(1));
+  constexpr int64_t kPart = 64 * 1024;
+  for (auto _ : state) {
+    pool->ParallelFor(kMemoryBytes / kPart, 1, [&](int64_t begin, int64_t end) {
+      SumBytes(bytes + begin * kPart, bytes + end * kPart);
+    });
+  }
+  SetGbytes(state, static_cast<double>(kMemoryBytes));
+  std::free(memory);
 }
 
 void BM_Dequantize(benchmark::State& state, TensorType type) {
@@ -205,6 +253,32 @@ __attribute__((target("avx2,fma"))) void BM_Peak256(benchmark::State& state) {
   SetGflops(state, 2.0 * 8 * 12 * kSteps);
 }
 
+void RegisterDecode() {
+  using benchmark::RegisterBenchmark;
+  RegisterBenchmark("ReadMemory", BM_ReadMemory)->UseRealTime();
+  for (const TensorType type :
+       {TensorType::kQ4_0, TensorType::kQ8_0, TensorType::kQ4_K, TensorType::kQ6_K,
+        TensorType::kQ5_0, TensorType::kQ5_K, TensorType::kQ4_1, TensorType::kQ5_1,
+        TensorType::kIQ4_NL, TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kF16,
+        TensorType::kBF16, TensorType::kF32}) {
+    const std::string name = TraitsOf(type).name;
+    for (const int64_t t : {1, 2, 4, 8}) {
+      const std::string end = name + "/T" + std::to_string(t);
+      RegisterBenchmark(("Decode/" + end).c_str(), BM_Decode, type, 2048, t, kMemoryBytes)
+          ->UseRealTime();
+      RegisterBenchmark(("DecodeCached/" + end).c_str(), BM_Decode, type, 2048, t, kCacheBytes);
+    }
+    if (TraitsOf(type).block_elements < 256) {
+      RegisterBenchmark(("Decode896/" + name + "/T1").c_str(), BM_Decode, type, 896, 1,
+                        kMemoryBytes)
+          ->UseRealTime();
+      RegisterBenchmark(("DecodeCached896/" + name + "/T1").c_str(), BM_Decode, type, 896, 1,
+                        kCacheBytes);
+    }
+    RegisterBenchmark(("DecodeExact/" + name).c_str(), BM_DecodeExact, type);
+  }
+}
+
 void Register() {
   using benchmark::RegisterBenchmark;
   RegisterBenchmark("Peak256", BM_Peak256);
@@ -222,10 +296,9 @@ void Register() {
     }
     RegisterBenchmark(("MatMulBackwardInput/" + name + "/T512").c_str(), BM_MatMulBackwardInput,
                       type, 512, 4864, c);
-    RegisterBenchmark(("Decode/" + name).c_str(), BM_Decode, type, false);
-    RegisterBenchmark(("DecodeFast/" + name).c_str(), BM_Decode, type, true);
     RegisterBenchmark(("Dequantize/" + name).c_str(), BM_Dequantize, type);
   }
+  RegisterDecode();
   for (int variant = 0; variant < 3; ++variant) {
     RegisterBenchmark(("GemmLora/" + std::string(variant == 0   ? "NT"
                                                  : variant == 1 ? "TN"

@@ -265,6 +265,37 @@ TEST_P(FewMatMulTest, InfinitiesOfOneRowStayThere) {
   }
 }
 
+// Tokens that are verified together have the logits that they have one by one, to the bit.
+TEST_P(FewMatMulTest, SameBitsForAnyNumberOfRows) {
+  std::vector<TensorType> types(std::begin(kQuantized), std::end(kQuantized));
+  types.insert(types.end(), std::begin(kFloats), std::end(kFloats));
+  for (const TensorType type : types) {
+    const int64_t cols = TraitsOf(type).block_elements == 256 ? 5120 : 5120 + 96;
+    const Weights w(type, 5, cols, 7);
+    const Tensor x(8, cols, 3);
+    const bool quantized = TraitsOf(type).block_elements > 1;
+    const auto multiply = [&](int64_t begin, int64_t end) {
+      Tensor y(end - begin, 5, 0);
+      const ConstMatrix rows = x.view().Rows(begin, end);
+      std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(end - begin, cols)));
+      if (quantized) {
+        Kernels().mat_mul_few(RoundActivations(rows, scratch.data(), nullptr), w.view, y.view(), 0,
+                              5, false);
+      } else {
+        Kernels().mat_mul(rows, w.view, y.view(), 0, 5, false);
+      }
+      return y;
+    };
+    for (int64_t t = 2; t <= 8; ++t) {
+      const Tensor together = multiply(0, t);
+      const Tensor alone = multiply(t - 1, t);
+      for (int64_t o = 0; o < 5; ++o) {
+        EXPECT_EQ(together.at(t - 1, o), alone.at(0, o)) << TraitsOf(type).name << " T=" << t;
+      }
+    }
+  }
+}
+
 TEST_P(FewMatMulTest, FloatWeightsMatchDouble) {
   for (const TensorType type : kFloats) {
     for (const int64_t cols : {1, 7, 16, 31, 32, 33, 63, 100, 257, 896, 1024}) {
