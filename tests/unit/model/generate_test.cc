@@ -1,4 +1,4 @@
-// Sampling, streaming, perplexity.
+// Generating, streaming, perplexity.
 #include "device/runtime/generate.h"
 
 #include <gmock/gmock.h>
@@ -14,8 +14,6 @@
 
 namespace lorikeet {
 namespace {
-
-using ::testing::ElementsAre;
 
 TEST(Utf8Stream, HoldsBackUnfinishedCharacters) {
   Utf8Stream stream;
@@ -134,6 +132,105 @@ TEST_F(GenerateTest, StopsWhereItShould) {
   EXPECT_LT(cancelled->tokens.size(), 10u);
 }
 
+// A text that may still become a stop text is held back; one that does is never seen.
+TEST_F(GenerateTest, NoPartOfAStopTextIsStreamed) {
+  GenerateOptions options = Sampled(60);
+  const auto whole = Generate(*session_, Prompt(), options);
+  ASSERT_TRUE(whole.ok());
+  for (size_t at = 1; at + 4 < whole->text.size(); ++at) {
+    // Two stop texts, the first to be complete counts; one is never complete.
+    const std::string stop = whole->text.substr(at, 4);
+    options.stop_texts = {whole->text.substr(at, 3) + "\x01never", stop};
+    NewSession(128);
+    std::string streamed;
+    const auto result = Generate(*session_, Prompt(), options, [&](std::string_view text) {
+      streamed += text;
+      EXPECT_TRUE(whole->text.starts_with(streamed));
+      return true;
+    });
+    ASSERT_TRUE(result.ok());
+    const size_t first = whole->text.find(stop);
+    EXPECT_EQ(result->text, whole->text.substr(0, first));
+    EXPECT_EQ(streamed, result->text);
+    EXPECT_EQ(result->stop_reason, StopReason::kStopText);
+  }
+}
+
+TEST_F(GenerateTest, ShiftsTheContextExactly) {
+  const std::vector<TokenId> prompt = Prompt();
+  for (const int keep : {0, 3, 13}) {
+    NewSession(24);
+    GenerateOptions options = Sampled(60);
+    options.context_shift = true;
+    options.keep = keep;
+    const auto result = Generate(*session_, prompt, options);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->tokens.size(), 60u);
+    EXPECT_EQ(result->stop_reason, StopReason::kLength);
+    EXPECT_GE(result->context_shifts, 3);
+    // The session holds the kept beginning and an end of the text, without its last token...
+    std::vector<TokenId> text = prompt;
+    text.insert(text.end(), result->tokens.begin(), result->tokens.end() - 1);
+    const std::vector<TokenId> held(session_->tokens().begin(), session_->tokens().end());
+    const size_t kept = std::max(keep, 1);  // a BOS stays
+    ASSERT_LE(held.size(), 24u);
+    ASSERT_GT(held.size(), kept);
+    EXPECT_TRUE(std::equal(held.begin(), held.begin() + kept, text.begin()));
+    EXPECT_TRUE(std::equal(held.begin() + kept, held.end(), text.end() - (held.size() - kept)));
+    // ... and continues as one does that never held more.
+    const TokenId last = result->tokens.back();
+    const auto fresh = *Session::Create(
+        model_, nullptr,
+        SessionOptions{
+            .context_length = 64, .precision = Precision::kExact, .kv_type = std::nullopt});
+    for (const TokenId token : held) ASSERT_TRUE(fresh->Decode(std::span(&token, 1), false).ok());
+    if (session_->position() == session_->context_length()) session_->Rewind(20), fresh->Rewind(20);
+    const ConstMatrix expected = *fresh->Decode(std::span(&last, 1), false);
+    const ConstMatrix logits = *session_->Decode(std::span(&last, 1), false);
+    for (int64_t i = 0; i < logits.cols; ++i) {
+      EXPECT_NEAR(logits.row(0)[i], expected.row(0)[i], 1e-4) << keep;
+    }
+  }
+  GenerateOptions options = Sampled(60);
+  options.context_shift = true;
+  options.keep = 22;
+  NewSession(24);
+  EXPECT_EQ(Generate(*session_, prompt, options).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(GenerateTest, StopsWhenAsked) {
+  int asked = 0;
+  GenerateOptions options = Sampled(60);
+  options.stop_requested = [&] { return ++asked > 10; };
+  const auto result = Generate(*session_, Prompt(), options);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->stop_reason, StopReason::kCancelled);
+  EXPECT_EQ(result->tokens.size(), 10u);
+  EXPECT_FALSE(result->text.empty());
+  // Before the prompt is decoded: nothing.
+  options.stop_requested = [] { return true; };
+  const auto nothing = Generate(*session_, Prompt(), options);
+  ASSERT_TRUE(nothing.ok());
+  EXPECT_EQ(nothing->stop_reason, StopReason::kCancelled);
+  EXPECT_TRUE(nothing->tokens.empty());
+}
+
+TEST_F(GenerateTest, GoesOnWhereTheSessionStands) {
+  // A prompt in two parts gives what it gives in one: penalties and lookup see both.
+  const std::vector<TokenId> prompt = Prompt();
+  GenerateOptions options = Sampled(20);
+  options.sampling.repeat_penalty = 1.5;
+  const auto once = Generate(*session_, prompt, options);
+  NewSession(64);
+  const std::span<const TokenId> all(prompt);
+  ASSERT_TRUE(session_->Decode(all.first(3), false).ok());
+  const auto twice = Generate(*session_, all.subspan(3), options);
+  ASSERT_TRUE(once.ok() && twice.ok());
+  EXPECT_EQ(once->tokens, twice->tokens);
+  EXPECT_EQ(twice->prompt_tokens, static_cast<int>(prompt.size()) - 3);
+}
+
 TEST_F(GenerateTest, EndOfGenerationIsNotPartOfTheText) {
   // A random model ends sooner or later when any token may come.
   bool ended = false;
@@ -154,6 +251,9 @@ TEST_F(GenerateTest, EndOfGenerationIsNotPartOfTheText) {
 TEST_F(GenerateTest, RefusesBadOptions) {
   EXPECT_FALSE(Generate(*session_, {}, {}).ok());
   GenerateOptions options;
+  options.stop_texts = {""};
+  EXPECT_FALSE(Generate(*session_, Prompt(), options).ok());
+  options.stop_texts.clear();
   options.max_tokens = -1;
   EXPECT_FALSE(Generate(*session_, Prompt(), options).ok());
   EXPECT_EQ(Generate(*session_, std::vector<TokenId>(65, 1), {}).status().code(),
