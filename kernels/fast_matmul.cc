@@ -54,6 +54,13 @@ void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, 
   if (p.h.data != nullptr) kernels.add_low_rank(p.h, p.b, p.y, begin, end);
 }
 
+// In pieces: what is added to the product of a batch is added while that lies in the cache.
+void RunPieces(const RoundedActivations& x, const FastProduct& p, int64_t begin, int64_t end) {
+  const bool batch = x.x.rows > Kernels().few_rows;
+  const int64_t piece = batch ? 4 * kPanelColumns : end - begin;
+  for (int64_t o = begin; o < end; o += piece) RunRange(x, p, o, std::min(end, o + piece));
+}
+
 }  // namespace
 
 int64_t RoundedBytes(int64_t t, int64_t c) {
@@ -101,18 +108,22 @@ void MatMulFast(const RoundedActivations& x, std::span<const FastProduct> produc
     units += RoundUp(p.w.rows, kPanelColumns) / kPanelColumns;
     work += 2.0 * static_cast<double>(x.x.rows * p.w.rows * p.w.cols);
   }
-  Split(pool, units, work, [&](int64_t begin, int64_t end) {
+  // A batch of bfloat16 reads all activations again for every range: two ranges a thread.
+  const int64_t ranges = pool == nullptr ? 1 : 2 * pool->threads();
+  const int64_t grain = x.bf16 == nullptr ? 1 : (units + ranges - 1) / ranges;
+  const auto body = [&](int64_t begin, int64_t end) {
     int64_t first = 0;  // unit of the product's first row
     for (const FastProduct& p : products) {
       const int64_t count = RoundUp(p.w.rows, kPanelColumns) / kPanelColumns;
       const int64_t from = std::max(begin, first) - first;
       const int64_t to = std::min(end, first + count) - first;
       if (from < to) {
-        RunRange(x, p, from * kPanelColumns, std::min(p.w.rows, to * kPanelColumns));
+        RunPieces(x, p, from * kPanelColumns, std::min(p.w.rows, to * kPanelColumns));
       }
       first += count;
     }
-  });
+  };
+  Split(pool, units, work, body, grain);
 }
 
 }  // namespace lorikeet

@@ -56,7 +56,7 @@ inline void PrefetchOutput(const Matrix& y, int64_t t, int tokens, int64_t begin
   }
 }
 
-// The weights that are unpacked after those at hand.
+// The weights that are unpacked after those at hand, in this call or the next.
 struct NextWeights {
   const uint8_t* data;
   int64_t row_bytes;
@@ -64,11 +64,11 @@ struct NextWeights {
   int64_t bytes;  // of each
 
   template <typename Block>
-  static NextWeights Of(const WeightView& w, int64_t row, int64_t end, int64_t column) {
+  static NextWeights Of(const WeightView& w, int64_t row, int64_t column) {
     const auto bytes = static_cast<int64_t>(sizeof(Block));
     return {.data = w.data + row * w.row_bytes + column / FormOf<Block>::kColumns * bytes,
             .row_bytes = w.row_bytes,
-            .rows = Max(0, Min(kPanels * kPanelRows, end - row)),
+            .rows = Max(0, Min(kPanels * kPanelRows, w.rows - row)),
             .bytes = Min(kSlice, w.cols - column) / FormOf<Block>::kColumns * bytes};
   }
   // As much of them as parts [part, part + parts) are of the `total` products at hand.
@@ -91,8 +91,8 @@ void MatMulBlocks(const RoundedActivations& x, const WeightView& w, const Matrix
       for (int64_t r = 0; r < rows; r += kPanelRows) {
         UnpackPanel<Block>(w, o + r, Min(kPanelRows, rows - r), k, n, &panels[r / kPanelRows]);
       }
-      const NextWeights next = k + n < w.cols ? NextWeights::Of<Block>(w, o, end, k + n)
-                                              : NextWeights::Of<Block>(w, o + rows, end, 0);
+      const NextWeights next = k + n < w.cols ? NextWeights::Of<Block>(w, o, k + n)
+                                              : NextWeights::Of<Block>(w, o + rows, 0);
       ForTiles(y.rows, [&](auto tokens, int64_t t) {
         constexpr int kTokens = decltype(tokens)::kValue;
         PrefetchOutput(y, t, kTokens, o, rows);
