@@ -54,7 +54,7 @@ struct Call {
   }
 };
 
-// The kv head and chunk of an item when items go through the chunks of one head, then the next.
+// Where the keys of a chunk begin; null for the head after the last.
 const uint8_t* KeysOf(const Call& call, int64_t kv_head, int64_t chunk) {
   if (kv_head == call.shape.kv_heads) return nullptr;
   return call.k.data + kv_head * call.k.head_bytes + chunk * kChunkKeys * call.k.row_bytes;

@@ -40,8 +40,9 @@ inline constexpr int64_t kPanelColumns = 32;
 // key_end), at most kChunkKeys of them.  Query row r is query head kv_head * group + r % group of
 // row r / group of q, group = heads / kv_heads; of the keys it sees those below query_offset + r /
 // group + 1, and at least one.  The partial result of row r lies at partials + (r - row_begin) *
-// PartialStride(head_size): the largest score, sum exp(score - largest), and from kPartialHeader on
-// sum exp(score - largest) v.  Partials are 64-byte aligned.
+// PartialStride(head_size): the largest score (in a unit of the instruction set's own), sum
+// exp(score - largest), and from kPartialHeader on sum exp(score - largest) v.  Partials are
+// 64-byte aligned.
 struct AttentionChunk {
   ConstMatrix q;
   CacheView k, v;

@@ -1,7 +1,7 @@
 // Time that attention over the cache adds to a token, for the shapes of real models.  Not part of
 // ctest.
 //
-// Run: cached_attention_bench [--isa=avx2] [--threads=1] --benchmark_repetitions=5.  "ms/token" is
+// Run: cached_attention_bench [--isa=avx2] [--threads=1] --benchmark_repetitions=5.  "per token" is
 // for all layers; each layer has a cache of its own, and several sequences take turns, so that
 // decoding reads from memory as it does behind the weights.
 #include <benchmark/benchmark.h>
@@ -74,9 +74,9 @@ void BM_CachedAttention(benchmark::State& state, Model model, TensorType type, i
     }
   }
   const double keys = static_cast<double>(offset) + static_cast<double>(t + 1) / 2;
-  state.counters["ms/token"] = benchmark::Counter(
-      static_cast<double>(t) * 1e-3,
-      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
+  state.counters["per token"] =
+      benchmark::Counter(static_cast<double>(t), benchmark::Counter::kIsIterationInvariantRate |
+                                                     benchmark::Counter::kInvert);
   state.counters["GFLOP/s"] =
       benchmark::Counter(4e-9 * static_cast<double>(model.layers * t * width) * keys,
                          benchmark::Counter::kIsIterationInvariantRate);
