@@ -56,7 +56,7 @@ void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, 
 
 // In pieces: what is added to the product of a batch is added while that lies in the cache.
 void RunPieces(const RoundedActivations& x, const FastProduct& p, int64_t begin, int64_t end) {
-  const bool batch = x.x.rows > Kernels().few_rows;
+  const bool batch = x.bf16 == nullptr && x.x.rows > Kernels().few_rows;
   const int64_t piece = batch ? 4 * kPanelColumns : end - begin;
   for (int64_t o = begin; o < end; o += piece) RunRange(x, p, o, std::min(end, o + piece));
 }
