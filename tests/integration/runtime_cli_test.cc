@@ -105,6 +105,56 @@ TEST_F(RuntimeCli, GenerateIsReproducible) {
   EXPECT_EQ(Run(arguments).out, a["text"].get<std::string>() + "\n");
 }
 
+TEST_F(RuntimeCli, LookupChangesTheSpeedAndNothingElse) {
+  const std::string arguments = "generate" + with_model_ +
+                                "--prompt 'the rest of it, the rest of it, the rest' -n 60 "
+                                "--ignore-end --lookup ";
+  const json off = RunJson(arguments + "off");
+  EXPECT_EQ(off["lookup"]["drafted"], 0);
+  for (const char* lookup : {"auto", "7", "1"}) {
+    const json on = RunJson(arguments + lookup);
+    EXPECT_EQ(on["tokens"], off["tokens"]) << lookup;
+    EXPECT_EQ(on["text"], off["text"]);
+    for (const char* key : {"drafted", "accepted", "passes", "tokens_per_pass"}) {
+      EXPECT_TRUE(on["lookup"].contains(key)) << key;
+    }
+  }
+  const Outcome line = Run(arguments + "3 --progress");
+  EXPECT_THAT(line.err, HasSubstr("tokens a pass"));
+  EXPECT_EQ(Run(arguments + "8").code, 2);
+  EXPECT_EQ(Run(arguments + "never").code, 2);
+}
+
+TEST_F(RuntimeCli, LookupKnowsTheVault) {
+  const std::string vault = " --vault " + Path("vault");
+  const std::string arguments =
+      "generate" + with_model_ + "--prompt 'the rest' -n 60 --ignore-end --lookup 7";
+  const json without = RunJson(arguments);
+  // A vault that holds what the model is about to write.
+  Write("note.txt", "the rest" + without["text"].get<std::string>());
+  const Outcome added = Run("vault add" + vault + " " + Path("note.txt"));
+  ASSERT_EQ(added.code, 0) << added.err;
+  const json with = RunJson(arguments + vault);
+  EXPECT_EQ(with["tokens"], without["tokens"]);
+  EXPECT_GT(with["lookup"]["drafted"], without["lookup"]["drafted"]);
+  EXPECT_EQ(Run(arguments + " --vault " + Path("absent")).code, 1);
+}
+
+TEST_F(RuntimeCli, FullContexts) {
+  const std::string arguments =
+      "generate" + with_model_ + "--prompt 'the rest' -n 80 --ignore-end --context 40 ";
+  const json full = RunJson(arguments);
+  EXPECT_EQ(full["stop_reason"], "context");
+  EXPECT_LT(full["tokens"].size(), 40u);
+  const json shifted = RunJson(arguments + "--context-shift --keep 4");
+  EXPECT_EQ(shifted["stop_reason"], "length");
+  EXPECT_EQ(shifted["tokens"].size(), 80u);
+  EXPECT_GT(shifted["context_shifts"], 1);
+  const Outcome outcome = Run("generate" + with_model_ + "--prompt 'the rest' --context 4");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("expected at most 4 tokens"));
+}
+
 TEST_F(RuntimeCli, LogitsAndPerplexity) {
   Write("tokens.json", "[1, 2, 3, 4, 5]");
   const json logits = RunJson("logits" + with_model_ + "--tokens " + Path("tokens.json") +
@@ -141,6 +191,24 @@ TEST_F(RuntimeCli, ChatAnswersEveryLine) {
   const json document = RunJson("chat" + with_model_ + "-n 5", "Hello\n\nAnd now?\n/exit\nno\n");
   ASSERT_EQ(document["turns"].size(), 2u);
   EXPECT_EQ(document["turns"][1]["user"], "And now?");
+}
+
+TEST_F(RuntimeCli, ChatDecodesOnlyWhatIsNew) {
+  const json document = RunJson("chat" + with_model_ + "-n 5 --temperature 0",
+                                "Hello there\nMore\n/reset\nHello there\n");
+  ASSERT_EQ(document["turns"].size(), 3u);
+  const json& turns = document["turns"];
+  EXPECT_LT(turns[1]["decoded_token_count"].get<int>(), turns[1]["prompt_token_count"].get<int>());
+  // After /reset the same question has the same answer.
+  EXPECT_EQ(turns[2]["prompt_token_count"], turns[0]["prompt_token_count"]);
+  EXPECT_EQ(turns[2]["assistant"], turns[0]["assistant"]);
+}
+
+TEST_F(RuntimeCli, ChatSaysWhenAMessageIsTooLong) {
+  const Outcome outcome =
+      Run("chat" + with_model_ + "-n 5 --context 64", std::string(500, 'x') + "\n");
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("expected it to fit into a context of 64 tokens"));
 }
 
 TEST_F(RuntimeCli, ErrorsAreOneLineAndACode) {
