@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/atomic_file.h"
 #include "common/base/posix_file.h"
+#include "common/base/shrink_guard.h"
 #include "common/base/status_macros.h"
 
 namespace lorikeet {
@@ -69,11 +70,15 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   if (size == 0) return std::unique_ptr<MappedFile>(new MappedFile(path, nullptr, 0));
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (data == MAP_FAILED) return ErrnoError("map", path);
-  return std::unique_ptr<MappedFile>(new MappedFile(path, static_cast<const uint8_t*>(data), size));
+  const auto* bytes = static_cast<const uint8_t*>(data);
+  GuardMapping(bytes, size, path);
+  return std::unique_ptr<MappedFile>(new MappedFile(path, bytes, size));
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_ == nullptr) return;
+  UnguardMapping(data_);
+  munmap(const_cast<uint8_t*>(data_), size_);
 }
 
 }  // namespace lorikeet

@@ -8,6 +8,7 @@
 #include <exception>
 #include <utility>
 
+#include "common/base/shrink_guard.h"
 #include "common/base/strings.h"
 
 namespace lorikeet {
@@ -103,6 +104,7 @@ CLI::App* Program::Add(CLI::App* group, std::string name, std::string help, RunC
 
 int Program::Main(int argc, const char* const* argv) {
   InstallStopHandlers();
+  InstallShrinkGuard(app_.get_name());
   try {
     app_.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

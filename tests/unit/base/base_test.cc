@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,10 +10,12 @@
 #include <numeric>
 #include <thread>
 
+#include "common/base/atomic_file.h"
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
 #include "common/base/hash.h"
 #include "common/base/random.h"
+#include "common/base/shrink_guard.h"
 #include "common/base/strings.h"
 #include "common/base/tensor_type.h"
 #include "common/base/thread_pool.h"
@@ -179,6 +182,43 @@ TEST(TensorTypeTest, NamesAndSizes) {
   EXPECT_EQ(ParseTensorType("nope"), std::nullopt);
   EXPECT_EQ(RowBytes(TensorType::kQ8_0, 64), 68);
   EXPECT_EQ(FindTensorType(99), nullptr);
+}
+
+// Not in this process: the handler would outlive the test.
+TEST(ShrinkGuardDeathTest, NamesTheFileAndLeavesOtherFaultsAlone) {
+  const std::string path = MakeTempDir("shrink") + "/mapped";
+  ASSERT_TRUE(WriteFileAtomic(path, std::string(10000, 'x')).ok());
+  const auto touch_after_cut = [&] {
+    InstallShrinkGuard("test");
+    const auto mapped = MappedFile::Open(path).value();
+    if (truncate(path.c_str(), 100) != 0) _exit(9);
+    volatile uint8_t last = mapped->bytes()[9999];
+    static_cast<void>(last);
+  };
+  EXPECT_EXIT(touch_after_cut(), testing::ExitedWithCode(1),
+              "test: .*mapped shrank while in use: expected 10000 bytes, has 100");
+  const auto another_bus_error = [&] {
+    InstallShrinkGuard("test");
+    raise(SIGBUS);
+  };
+  EXPECT_EXIT(another_bus_error(), testing::KilledBySignal(SIGBUS), "");
+}
+
+TEST(AtomicFileTest, AppearsWholeOrNotAtAll) {
+  const std::string path = MakeTempDir("atomic") + "/file";
+  {
+    const auto file = AtomicFile::Create(path).value();
+    ASSERT_TRUE(file->Append("half").ok());
+    EXPECT_FALSE(FileExists(path));
+  }
+  EXPECT_FALSE(FileExists(path));
+  EXPECT_TRUE(std::filesystem::is_empty(std::filesystem::path(path).parent_path()));
+  const auto file = AtomicFile::Create(path).value();
+  ASSERT_TRUE(file->Append("both ").ok());
+  ASSERT_TRUE(file->Append("halves").ok());
+  ASSERT_TRUE(file->Commit().ok());
+  EXPECT_EQ(ReadFile(path).value(), "both halves");
+  EXPECT_FALSE(AtomicFile::Create("/nowhere/file").ok());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "common/base/random.h"
 #include "common/base/strings.h"
 #include "common/gguf/reader.h"
+#include "common/gguf/stream_writer.h"
 #include "common/gguf/writer.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
@@ -233,6 +234,46 @@ TEST(GgufTest, RefusesBadTensors) {
               "overlaps");
   ExpectError(Padded(Header(1, 0) + TensorInfo("", {2}, 0, 0)) + std::string(64, '\0'),
               "empty tensor name");
+}
+
+TEST(GgufTest, StreamedFilesEqualSerializedOnes) {
+  const std::vector<float> odd = {1, 2, 3}, even(16, 4.0f);
+  GgufWriter whole, head;
+  for (GgufWriter* writer : {&whole, &head}) writer->AddString("general.name", "streamed");
+  whole.AddTensor("odd", {3}, odd);
+  whole.AddTensor("even", {8, 2}, even);
+  head.DeclareTensor("odd", TensorType::kF32, {3});
+  head.DeclareTensor("even", TensorType::kF32, {8, 2});
+  const std::string path = MakeTempDir("stream") + "/file.gguf";
+  const auto bytes = [](const std::vector<float>& values, size_t begin, size_t end) {
+    return AsBytes({reinterpret_cast<const char*>(values.data() + begin), 4 * (end - begin)});
+  };
+  {
+    const auto dropped = GgufStreamWriter::Create(path, head).value();
+    ASSERT_TRUE(dropped->Append(bytes(odd, 0, 3)).ok());
+  }
+  EXPECT_FALSE(FileExists(path));
+  const auto stream = GgufStreamWriter::Create(path, head).value();
+  ASSERT_TRUE(stream->Append(bytes(odd, 0, 3)).ok());
+  for (size_t i = 0; i < 16; i += 4) ASSERT_TRUE(stream->Append(bytes(even, i, i + 4)).ok());
+  ASSERT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(ReadFile(path).value(), whole.Serialize());
+  EXPECT_EQ(stream->bytes_written(), whole.Serialize().size());
+}
+
+// What one small file may make us allocate is a small multiple of its size.
+TEST(GgufTest, NestedArraysAndAbsurdAlignmentsAreRefusedWithoutReadingOn) {
+  const std::string key = Header(0, 1) + Str("k");
+  std::string nested = key + Le<uint32_t>(9);
+  for (int depth = 0; depth < 1000; ++depth) nested += Le<uint32_t>(9) + Le<uint64_t>(1);
+  ExpectError(nested, "array \"k\" holds arrays");
+  const auto aligned = [](uint64_t alignment) {
+    return Header(0, 1) + Str("general.alignment") + Le<uint32_t>(10) + Le(alignment);
+  };
+  ExpectError(aligned(uint64_t{1} << 40), "power of two");
+  ExpectError(aligned(~uint64_t{0}), "63 bit");
+  ExpectError(Header(0, 1) + Str("general.alignment") + Le<uint32_t>(8) + Str("32"),
+              "expected an integer");
 }
 
 TEST(GgufTest, EveryTruncationIsRefused) {
