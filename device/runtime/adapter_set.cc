@@ -120,7 +120,6 @@ std::vector<AdapterSet::Piece> AdapterSet::PiecesOf(int layer, Module module) co
 }
 
 void AdapterSet::FillFloats() {
-  widest_ = 0;
   for (size_t i = 0; i < floats_.size(); ++i) {
     floats_[i].clear();
     const int layer = static_cast<int>(i) / kModuleCount;
@@ -130,59 +129,62 @@ void AdapterSet::FillFloats() {
       floats_[i].push_back({.a = {matrix.a.data(), matrix.rank, matrix.in_features},
                             .b = {piece.b, matrix.out_features, matrix.rank},
                             .scale = ref.scale * ref.adapter->BaseScale(matrix)});
-      widest_ = std::max<int64_t>(widest_, matrix.rank);
     }
+  }
+}
+
+void AdapterSet::AppendRounded(const Piece& piece, const RoundedLowRank::Part& part,
+                               uint16_t* halves, RoundedLowRank& group) {
+  const AdapterMatrix& matrix = *piece.matrix;
+  const int64_t columns = matrix.in_features, ranks = part.end - part.begin;
+  std::vector<float> row(columns);
+  for (int r = 0; r < matrix.rank; ++r) {
+    const int64_t column = static_cast<int64_t>(group.units.size());
+    const float* a = matrix.a.data() + r * columns;
+    const float a_size = LargestOf(a, columns, 1);
+    for (int64_t c = 0; c < columns; ++c) row[c] = a[c] / a_size;
+    QuantizeRow(group.a.type, row.data(), columns,
+                group.a_bytes.data() + column * group.a.row_bytes);
+    const float b_size = LargestOf(piece.b + r, matrix.out_features, matrix.rank);
+    for (int64_t o = 0; o < matrix.out_features; ++o) {
+      halves[o * ranks + column - part.begin] = FloatToHalf(piece.b[o * matrix.rank + r] / b_size);
+    }
+    group.units.push_back(a_size * b_size * piece.active->ref.adapter->BaseScale(matrix));
+    group.owners.push_back(piece.active->handle);
   }
 }
 
 void AdapterSet::FillRounded(int layer, ProductInput input, RoundedLowRank& group) const {
   const LayerWeights& weights = model_->layer(layer);
   const std::span<const Module> modules = ModulesOf(input);
+  std::array<std::vector<Piece>, kMaxModulesOfInput> pieces;
+  std::array<int64_t, kMaxModulesOfInput> offsets{};  // of each B in b_halves
+  group = {};
+  int64_t ranks = 0, halves = 0;
+  for (size_t m = 0; m < modules.size(); ++m) {
+    pieces[m] = PiecesOf(layer, modules[m]);
+    group.parts[m].begin = ranks;
+    for (const Piece& piece : pieces[m]) ranks += piece.matrix->rank;
+    group.parts[m].end = ranks;
+    offsets[m] = halves;
+    halves += weights.weight(modules[m]).rows * (ranks - group.parts[m].begin);
+  }
+  if (ranks == 0) return;
   const int64_t columns = weights.weight(modules[0]).cols;
   const TensorType type = TypeOfA(weights, modules, columns);
   const int64_t row_bytes = RowBytes(type, columns);
-  group = {};
-  std::vector<float> row(columns);
-  std::array<int64_t, kMaxModulesOfInput> offsets{};  // of each B in b_halves
-  for (size_t m = 0; m < modules.size(); ++m) {
-    RoundedLowRank::Part& part = group.parts[m];
-    const std::vector<Piece> pieces = PiecesOf(layer, modules[m]);
-    const int64_t rows = weights.weight(modules[m]).rows;
-    part.begin = static_cast<int64_t>(group.units.size());
-    part.end = part.begin;
-    for (const Piece& piece : pieces) part.end += piece.matrix->rank;
-    const int64_t ranks = part.end - part.begin;
-    offsets[m] = static_cast<int64_t>(group.b_halves.size());
-    group.b_halves.resize(offsets[m] + rows * ranks);
-    group.a_bytes.resize(part.end * row_bytes);
-    for (const Piece& piece : pieces) {
-      const AdapterMatrix& matrix = *piece.matrix;
-      for (int r = 0; r < matrix.rank; ++r) {
-        const int64_t column = static_cast<int64_t>(group.units.size());
-        const float* a = matrix.a.data() + r * columns;
-        const float a_size = LargestOf(a, columns, 1);
-        for (int64_t c = 0; c < columns; ++c) row[c] = a[c] / a_size;
-        QuantizeRow(type, row.data(), columns, group.a_bytes.data() + column * row_bytes);
-        const float b_size = LargestOf(piece.b + r, rows, matrix.rank);
-        uint16_t* b = group.b_halves.data() + offsets[m] + (column - part.begin);
-        for (int64_t o = 0; o < rows; ++o) {
-          b[o * ranks] = FloatToHalf(piece.b[o * matrix.rank + r] / b_size);
-        }
-        group.units.push_back(a_size * b_size * piece.active->ref.adapter->BaseScale(matrix));
-        group.owners.push_back(piece.active->handle);
-      }
-    }
-  }
-  if (group.units.empty()) return;
+  group.a_bytes.resize(ranks * row_bytes);
+  group.b_halves.resize(halves);
   group.a = {.type = type,
              .data = group.a_bytes.data(),
-             .rows = static_cast<int64_t>(group.units.size()),
+             .rows = ranks,
              .cols = columns,
              .row_bytes = row_bytes};
   for (size_t m = 0; m < modules.size(); ++m) {
     RoundedLowRank::Part& part = group.parts[m];
-    part.b = {group.b_halves.data() + offsets[m], weights.weight(modules[m]).rows,
-              part.end - part.begin};
+    uint16_t* b = group.b_halves.data() + offsets[m];
+    part.b = {b, weights.weight(modules[m]).rows, part.end - part.begin};
+    for (const Piece& piece : pieces[m]) AppendRounded(piece, part, b, group);
   }
   FillScales(group);
 }
@@ -209,8 +211,6 @@ void AdapterSet::Prepare(ThreadPool* pool) {
     };
     const auto count = static_cast<int64_t>(rounded_.size());
     pool != nullptr ? pool->ParallelFor(count, 1, fill) : fill(0, count);
-    widest_ = 0;
-    for (const RoundedLowRank& group : rounded_) widest_ = std::max(widest_, group.a.rows);
   } else {
     for (RoundedLowRank& group : rounded_) FillScales(group);
   }
@@ -219,14 +219,6 @@ void AdapterSet::Prepare(ThreadPool* pool) {
 
 std::span<const LowRank> AdapterSet::Floats(int layer, Module module) const {
   return floats_[layer * kModuleCount + static_cast<int>(module)];
-}
-
-int64_t AdapterSet::bytes() const {
-  int64_t sum = 0;
-  for (const RoundedLowRank& group : rounded_) {
-    sum += static_cast<int64_t>(group.a_bytes.size() + 2 * group.b_halves.size());
-  }
-  return sum;
 }
 
 }  // namespace lorikeet

@@ -82,9 +82,6 @@ class AdapterSet {
   const RoundedLowRank& Rounded(int layer, ProductInput input) const {
     return rounded_[layer * kProductInputCount + static_cast<int>(input)];
   }
-  // Hidden values that one row of one input can have: the most ranks of any input.
-  int64_t widest() const { return widest_; }
-  int64_t bytes() const;
 
  private:
   struct Active {
@@ -100,6 +97,9 @@ class AdapterSet {
   };
   std::vector<Piece> PiecesOf(int layer, Module module) const;
   void FillFloats();
+  // Rounds the factors of one matrix behind those that `group` holds; halves [OC, ranks of part].
+  static void AppendRounded(const Piece& piece, const RoundedLowRank::Part& part, uint16_t* halves,
+                            RoundedLowRank& group);
   void FillRounded(int layer, ProductInput input, RoundedLowRank& group) const;
   void FillScales(RoundedLowRank& group) const;
   absl::StatusOr<size_t> Find(AdapterHandle handle) const;
@@ -110,7 +110,6 @@ class AdapterSet {
   AdapterHandle next_handle_ = 1;
   bool factors_changed_ = false;
   bool scales_changed_ = false;
-  int64_t widest_ = 0;
   std::vector<std::vector<LowRank>> floats_;  // [layer * kModuleCount + module]
   std::vector<RoundedLowRank> rounded_;       // [layer * kProductInputCount + input]
 };

@@ -37,6 +37,38 @@ void AddRow(const float* from, int64_t n, float* to) {
   for (int64_t i = 0; i < n; ++i) to[i] += from[i];
 }
 
+RoundedActivations RowsOf(const RoundedActivations& all, int64_t begin, int64_t end) {
+  RoundedActivations rows = all;
+  rows.x = all.x.Rows(begin, end);
+  if (all.q != nullptr) {
+    rows.q += begin * all.q_stride;
+    rows.scales += begin * all.scale_stride;
+    rows.sums += begin * all.sum_stride;
+  }
+  if (all.bf16 != nullptr) rows.bf16 += begin * all.bf16_stride;
+  return rows;
+}
+
+// hidden = x A^T, scaled.  So few columns do not keep several threads busy: many rows are shared
+// out instead.
+void HiddenValues(const RoundedActivations& x, const RoundedLowRank& low_rank, Matrix hidden,
+                  ThreadPool* pool) {
+  constexpr int64_t kRowsOfAThread = 64;  // more than any kernel for few rows takes
+  const auto range = [&](int64_t begin, int64_t end) {
+    const Matrix rows = hidden.Rows(begin, end);
+    const FastProduct product{.w = low_rank.a, .y = rows};
+    MatMulFast(RowsOf(x, begin, end), {&product, 1}, nullptr);
+    for (int64_t t = 0; t < rows.rows; ++t) {
+      for (int64_t r = 0; r < rows.cols; ++r) rows.row(t)[r] *= low_rank.scales[r];
+    }
+  };
+  if (pool == nullptr || hidden.rows < kRowsOfAThread * pool->threads()) {
+    range(0, hidden.rows);
+  } else {
+    pool->ParallelFor(hidden.rows, kRowsOfAThread, range);
+  }
+}
+
 // Consecutive pieces of one buffer, each at a cache line.
 class Pieces {
  public:
@@ -90,11 +122,7 @@ void ForwardPass::RoundedProducts(ConstMatrix x, int layer, ProductInput input,
   Matrix hidden;
   if (!low_rank.a.empty()) {
     hidden = hidden_.Shape(x.rows, low_rank.a.rows);
-    const FastProduct first{.w = low_rank.a, .y = hidden};
-    MatMulFast(rounded, {&first, 1}, pool_);
-    for (int64_t t = 0; t < hidden.rows; ++t) {
-      for (int64_t r = 0; r < hidden.cols; ++r) hidden.row(t)[r] *= low_rank.scales[r];
-    }
+    HiddenValues(rounded, low_rank, hidden, pool_);
   }
   const std::span<const Module> modules = ModulesOf(input);
   std::array<FastProduct, kMaxModulesOfInput> products;

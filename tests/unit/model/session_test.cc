@@ -5,14 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "common/base/file.h"
 #include "common/base/random.h"
 #include "common/gguf/writer.h"
+#include "device/runtime/memory_estimate.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 #include "tests/unit/model/naive_forward.h"
@@ -179,6 +182,55 @@ TEST(Session, CacheTypesAreAsNearAsTheyRound) {
   const absl::Status narrow = refused(LoadTiny(options), TensorType::kQ8_0);
   EXPECT_EQ(narrow.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_TRUE(absl::StrContains(narrow.message(), "head size 16")) << narrow;
+}
+
+// Bytes of anonymous memory that this process holds.
+int64_t AnonymousBytes() {
+  const std::string status = *ReadFile("/proc/self/status");
+  const size_t at = status.find("RssAnon:");
+  return std::strtoll(status.c_str() + at + 8, nullptr, 10) * 1024;
+}
+
+TEST(Session, NeedsTheMemoryThatIsPredicted) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "sanitizers hold back freed memory";
+#endif
+  TinyModelOptions options;
+  options.type = TensorType::kQ8_0;
+  options.dim = 256;
+  options.ffn = 8192;
+  options.head_size = 64;
+  options.context = 8192;
+  const auto model = LoadTiny(options);
+  const auto tokens = RandomTokens(2048, options.vocab);
+  for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0}) {
+    for (const Precision precision : {Precision::kExact, Precision::kFast}) {
+      SCOPED_TRACE(TraitsOf(type).name);
+      const MemoryEstimate estimate = EstimateMemory(
+          *model,
+          {.context_length = 2048, .kv_type = type, .exact = precision == Precision::kExact});
+      EXPECT_EQ(estimate.file, static_cast<int64_t>(model->file().size_bytes()));
+      const int64_t before = AnonymousBytes();
+      const auto session = *Session::Create(
+          model, nullptr, {.context_length = 2048, .precision = precision, .kv_type = type});
+      // Nothing is touched before it is needed.
+      EXPECT_LT(AnonymousBytes() - before, estimate.anonymous() / 10);
+      ASSERT_TRUE(session->Decode(tokens, false).ok());
+      const double grown = static_cast<double>(AnonymousBytes() - before);
+      EXPECT_NEAR(grown / static_cast<double>(estimate.anonymous()), 1.0, 0.1);
+    }
+  }
+}
+
+TEST(Session, RefusesMoreThanThereIsBeforeItStarts) {
+  const TinyModelOptions options;
+  const auto model = LoadTiny(options);
+  const MemoryEstimate estimate = EstimateMemory(*model, {.context_length = 4096});
+  EXPECT_TRUE(CheckMemory(estimate, 4096, estimate.anonymous()).ok());
+  const absl::Status refused = CheckMemory(estimate, 4096, estimate.anonymous() - 1);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_TRUE(absl::StrContains(refused.message(), "context of 4096 positions")) << refused;
+  EXPECT_GT(MemoryLimitBytes(), int64_t{1} << 20);
 }
 
 TEST(Session, LongPromptInChunksEqualsOneByOne) {
