@@ -253,6 +253,69 @@ __attribute__((target("avx2,fma"))) void BM_Peak256(benchmark::State& state) {
   SetGflops(state, 2.0 * 8 * 12 * kSteps);
 }
 
+// The same for sums of four products of bytes, which bounds what rounded activations can do.
+__attribute__((target("avx512f,avx512vnni"))) void BM_PeakVnni(benchmark::State& state) {
+  typedef int32_t V16 __attribute__((vector_size(64)));
+  V16 a = {}, b = {}, c = {}, d = {}, e = {}, f = {}, g = {}, h = {};
+  const V16 x = {1, 2, 3};
+  constexpr int kSteps = 1000;
+  for (auto _ : state) {
+    for (int step = 0; step < kSteps; ++step) {
+      asm volatile(
+          "vpdpbusd %8, %8, %0\n vpdpbusd %8, %8, %1\n vpdpbusd %8, %8, %2\n"
+          "vpdpbusd %8, %8, %3\n vpdpbusd %8, %8, %4\n vpdpbusd %8, %8, %5\n"
+          "vpdpbusd %8, %8, %6\n vpdpbusd %8, %8, %7"
+          : "+v"(a), "+v"(b), "+v"(c), "+v"(d), "+v"(e), "+v"(f), "+v"(g), "+v"(h)
+          : "v"(x));
+    }
+  }
+  SetGflops(state, 2.0 * 64 * 8 * kSteps);
+}
+
+void BM_RoundActivations(benchmark::State& state, int64_t t) {
+  const Buffer x(t, 896);
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, 896)));
+  for (auto _ : state) RoundActivations(x.matrix, scratch.data(), pool.get());
+  SetGbytes(state, 4.0 * static_cast<double>(t * 896));
+}
+
+// What a low-rank update adds to MatMulFast's product of the same shape.
+void BM_MatMulFastLowRank(benchmark::State& state, int64_t t, int64_t rank) {
+  const int64_t c = 896, oc = 4864;
+  const RandomWeights w(TensorType::kQ4_0, oc, c);
+  const Buffer x(t, c), h(t, rank);
+  Buffer y(t, oc);
+  const std::vector<uint16_t> b(static_cast<size_t>(oc * rank), FloatToHalf(0.5f));
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
+  const FastProduct product{.w = w.view, .y = y.matrix, .h = h.matrix, .b = {b.data(), oc, rank}};
+  for (auto _ : state) {
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
+  }
+  SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
+}
+
+void RegisterFast() {
+  using benchmark::RegisterBenchmark;
+  if (AvailableIsas().back() >= Isa::kAvx512) RegisterBenchmark("PeakVnni", BM_PeakVnni);
+  for (const TensorType type :
+       {TensorType::kQ4_0, TensorType::kQ8_0, TensorType::kQ5_0, TensorType::kQ4_1,
+        TensorType::kQ5_1, TensorType::kIQ4_NL, TensorType::kQ4_K, TensorType::kQ5_K,
+        TensorType::kQ6_K, TensorType::kQ2_K, TensorType::kQ3_K, TensorType::kF16,
+        TensorType::kF32}) {
+    const std::string name = TraitsOf(type).name;
+    const int64_t c = TraitsOf(type).block_elements == 256 ? 1024 : 896;
+    for (const int64_t t : {1, 2, 4, 6, 8, 16, 64, 512}) {
+      RegisterBenchmark(("MatMulFast/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMulFast,
+                        type, t, 4864, c);
+    }
+  }
+  for (const int64_t t : {1, 512}) {
+    const std::string end = "/T" + std::to_string(t);
+    RegisterBenchmark(("RoundActivations" + end).c_str(), BM_RoundActivations, t);
+    RegisterBenchmark(("MatMulFastLowRank8" + end).c_str(), BM_MatMulFastLowRank, t, 8);
+  }
+}
+
 void RegisterDecode() {
   using benchmark::RegisterBenchmark;
   RegisterBenchmark("ReadMemory", BM_ReadMemory)->UseRealTime();
@@ -290,14 +353,11 @@ void Register() {
       RegisterBenchmark(("MatMul/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMul, type, t,
                         4864, c);
     }
-    for (const int64_t t : {1, 2, 4, 6, 8, 16, 64, 512}) {
-      RegisterBenchmark(("MatMulFast/" + name + "/T" + std::to_string(t)).c_str(), BM_MatMulFast,
-                        type, t, 4864, c);
-    }
     RegisterBenchmark(("MatMulBackwardInput/" + name + "/T512").c_str(), BM_MatMulBackwardInput,
                       type, 512, 4864, c);
     RegisterBenchmark(("Dequantize/" + name).c_str(), BM_Dequantize, type);
   }
+  RegisterFast();
   RegisterDecode();
   for (int variant = 0; variant < 3; ++variant) {
     RegisterBenchmark(("GemmLora/" + std::string(variant == 0   ? "NT"
