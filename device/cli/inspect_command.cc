@@ -17,6 +17,9 @@
 #include "common/gguf/reader.h"
 #include "common/wire/manifest.h"
 #include "device/cli/command.h"
+#include "device/cli/engine.h"
+#include "device/runtime/memory_estimate.h"
+#include "device/runtime/session.h"
 
 namespace lorikeet {
 namespace {
@@ -49,6 +52,22 @@ absl::StatusOr<json> DescribeFile(const GgufFile& file) {
     ASSIGN_OR_RETURN(document["context_length"], file.GetInt(context_key));
   }
   return document;
+}
+
+// What a session would need: the file (mapped), the cache of a full context in its usual type, and
+// activations.  Null for models that the runtime does not know.
+json DescribeMemory(const std::shared_ptr<const GgufFile>& file) {
+  const auto model = Model::FromFile(file);
+  if (!model.ok()) return nullptr;
+  const TensorType type = DefaultKvType(**model, Precision::kFast);
+  const int context = DefaultContext(**model, 0);
+  const MemoryEstimate estimate =
+      EstimateMemory(**model, {.context_length = context, .kv_type = type});
+  return {{"context_length", context},
+          {"kv_type", TraitsOf(type).name},
+          {"file", estimate.file},
+          {"cache", estimate.cache},
+          {"activations", estimate.activations}};
 }
 
 absl::Status DescribeAdapter(const GgufFile& file, json& document) {
@@ -105,6 +124,7 @@ absl::StatusOr<json> DescribeRelease(const std::string& path) {
 absl::StatusOr<json> DescribeGguf(const std::string& path) {
   ASSIGN_OR_RETURN(const auto file, GgufFile::Open(path));
   ASSIGN_OR_RETURN(json document, DescribeFile(*file));
+  if (document["kind"] == "model") document["memory"] = DescribeMemory(file);
   if (document["kind"] == "adapter") RETURN_IF_ERROR(DescribeAdapter(*file, document));
   if (document["kind"] == "catalog") RETURN_IF_ERROR(DescribeCatalog(*file, document));
   return document;
