@@ -17,6 +17,13 @@ namespace {
 constexpr int kVectors = 8;  // of weights in a group of 256
 constexpr int kPieces = 4;   // quadwords of a vector
 
+// Vectors of scales, and what a lane of one belongs to.
+constexpr int ScaleVectorsOf(int units) { return units; }
+struct Lane {
+  int unit, quadword;
+};
+constexpr Lane LaneOf(int, int vector, int lane) { return {vector, lane / 2}; }
+
 template <int kUnits>
 struct Decoded {
   __m256i w[kVectors];
@@ -356,10 +363,14 @@ struct FewQ3_K : SuperBlock<110, 4, false>, PairsQ2K {
 
 // --- Products ---
 
-// The products of a unit's weights and x, by fours.
-template <typename Format, int kCount>
-__attribute__((always_inline)) inline Vf DotUnit(const __m256i* w, const int8_t* x,
-                                                 const int32_t* start) {
+// The products of a unit's weights and x, added up by fours.
+template <typename Format>
+__attribute__((always_inline)) inline Vf Dots(const __m256i* w, const int8_t* x,
+                                              const int32_t* start, int unit) {
+  constexpr int kCount = kVectors / Format::kUnits;
+  w += unit * kCount;
+  x += unit * kCount * 32;
+  start += unit * kLanes;
   const __m256i ones = _mm256_set1_epi16(1);
   __m256i sum = _mm256_setzero_si256();
   if constexpr (Format::kSigned) {

@@ -21,17 +21,29 @@ constexpr int kPieces = 8;   // quadwords of a vector
 
 // A group's activations and weights are multiplied in `units` whose vectors add up in the same
 // lanes.
+// Vectors of scales: the sums of two units are brought together in one.
+constexpr int ScaleVectorsOf(int) { return 1; }
+
+// What a lane of a vector of scales belongs to.
+struct Lane {
+  int unit, quadword;
+};
+constexpr Lane LaneOf(int units, int, int lane) {
+  if (units == 1) return {0, lane / 2};
+  return {lane % 4 / 2, lane / 4 * 2 + lane % 2};
+}
+
 template <int kUnits>
 struct Decoded {
   __m512i w[kVectors];
-  __m512 scale[kUnits];  // of the weights in each lane
-  __m512 min[1];         // what is added to every weight
+  __m512 scale[1];  // of the weights in each lane
+  __m512 min[1];    // what is added to every weight
 };
 
 // The lanes of scales that belong to the row; the others are taken as 0.
 template <int kUnits>
 struct ValidLanes {
-  __mmask16 lanes[kUnits];
+  __mmask16 lanes[1];
   void Add(int unit, int lane) { lanes[unit] = static_cast<__mmask16>(lanes[unit] | 1u << lane); }
 };
 
@@ -208,11 +220,12 @@ struct FewQ8_0 {
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2> valid,
                                                            Decoded<2>& out) {
-    // Of blocks 0, 1 in the first operand and 2, 3 in the second.
+    // Blocks 0, 1 (4, 5) of a unit lie in the first operand, 2, 3 (6, 7) in the second.
     static constexpr WordTable kScaleTable = MakeTable<uint16_t>([](int i) {
-      const int block = BlockOf(0, i % 16 / 2);
+      const int block = BlockOf(0, LaneOf(2, 0, i % 16).quadword);
       return block / 2 * 32 + block % 2 * 17;
     });
+    __m256i d[2];
 #pragma GCC unroll 2
     for (int u = 0; u < 2; ++u) {
       const uint8_t* four = p + 4 * 34 * u;
@@ -220,10 +233,11 @@ struct FewQ8_0 {
       const __m512i b = TwoBlocks(four + 68);
       out.w[2 * u] = _mm512_unpacklo_epi64(a, b);
       out.w[2 * u + 1] = _mm512_unpackhi_epi64(a, b);
-      const __m512i d =
-          _mm512_permutex2var_epi16(Bytes64(four), kScaleTable.vector(), Bytes64(four + 68));
-      out.scale[u] = _mm512_maskz_cvtph_ps(valid.lanes[u], _mm512_castsi512_si256(d));
+      d[u] = _mm512_castsi512_si256(
+          _mm512_permutex2var_epi16(Bytes64(four), kScaleTable.vector(), Bytes64(four + 68)));
     }
+    const __m256i both = _mm256_blend_epi32(d[0], d[1], 0b10101010);
+    out.scale[0] = _mm512_maskz_cvtph_ps(valid.lanes[0], both);
   }
 };
 
@@ -257,16 +271,18 @@ struct ChunksQ4K {
   static constexpr int PieceOf(int vector, int quadword) {
     return GroupOf(vector / 2, quadword) * 4 + quadword / 2 % 2 * 2 + vector % 2;
   }
-  static constexpr LaneTable ScaleTable(int unit) {
-    return MakeTable<uint32_t>([=](int i) { return 2 * GroupOf(unit, i / 2); });
+  static constexpr LaneTable ScaleTable() {
+    return MakeTable<uint32_t>([](int i) {
+      const Lane lane = LaneOf(2, 0, i);
+      return 2 * GroupOf(lane.unit, lane.quadword);
+    });
   }
 };
 
 struct FewQ4_K : SuperBlock<144, 0, true>, ChunksQ4K {
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
                                                            Decoded<2>& out) {
-    static constexpr LaneTable kScales0 = ScaleTable(0);
-    static constexpr LaneTable kScales1 = ScaleTable(1);
+    static constexpr LaneTable kScales = ScaleTable();
     const __m512i a = Bytes64(p + 16);
     const __m512i b = Bytes64(p + 80);
     const __m512i q0 = _mm512_unpacklo_epi64(a, b);
@@ -276,8 +292,7 @@ struct FewQ4_K : SuperBlock<144, 0, true>, ChunksQ4K {
     out.w[2] = HighNibbles(q0);
     out.w[3] = HighNibbles(q1);
     const __m512 scales = ScalesMinsQ4K(p);
-    out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
-    out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
+    out.scale[0] = _mm512_permutexvar_ps(kScales.vector(), scales);
     out.min[0] = _mm512_movehdup_ps(scales);
   }
 };
@@ -289,8 +304,7 @@ struct FewQ5_K : SuperBlock<176, 0, true>, ChunksQ4K {
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
                                                            Decoded<2>& out) {
-    static constexpr LaneTable kScales0 = ScaleTable(0);
-    static constexpr LaneTable kScales1 = ScaleTable(1);
+    static constexpr LaneTable kScales = ScaleTable();
     static constexpr ByteTable kHigh0 = HighTable(0);
     static constexpr ByteTable kHigh1 = HighTable(1);
     const __m512i a = Bytes64(p + 48);
@@ -305,8 +319,7 @@ struct FewQ5_K : SuperBlock<176, 0, true>, ChunksQ4K {
     out.w[2] = WithHigh<31>(_mm512_srli_epi16(q0, 4), h0, kHigh1);
     out.w[3] = WithHigh<31>(_mm512_srli_epi16(q1, 4), h1, kHigh1);
     const __m512 scales = ScalesMinsQ4K(p);
-    out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
-    out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
+    out.scale[0] = _mm512_permutexvar_ps(kScales.vector(), scales);
     out.min[0] = _mm512_movehdup_ps(scales);
   }
 };
@@ -319,8 +332,11 @@ struct FewQ6_K : SuperBlock<210, 32, false> {
   static constexpr int PieceOf(int vector, int quadword) {
     return 2 * GroupOf(vector / 2, quadword) + vector % 2;
   }
-  static constexpr LaneTable ScaleTable(int unit) {
-    return MakeTable<uint32_t>([=](int i) { return GroupOf(unit, i / 2); });
+  static constexpr LaneTable ScaleTable() {
+    return MakeTable<uint32_t>([](int i) {
+      const Lane lane = LaneOf(2, 0, i);
+      return GroupOf(lane.unit, lane.quadword);
+    });
   }
   static constexpr QuadTable HighQuads(int odd) {
     return MakeTable<uint64_t>([=](int k) { return 4 * (k % 2) + k / 2 % 2 * 2 + odd; });
@@ -331,8 +347,7 @@ struct FewQ6_K : SuperBlock<210, 32, false> {
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
                                                            Decoded<2>& out) {
-    static constexpr LaneTable kScales0 = ScaleTable(0);
-    static constexpr LaneTable kScales1 = ScaleTable(1);
+    static constexpr LaneTable kScales = ScaleTable();
     static constexpr QuadTable kQuads0 = HighQuads(0);
     static constexpr QuadTable kQuads1 = HighQuads(1);
     static constexpr ByteTable kHigh0 = HighTable(0);
@@ -350,8 +365,7 @@ struct FewQ6_K : SuperBlock<210, 32, false> {
     out.w[3] = WithHigh<63>(_mm512_srli_epi16(q1, 4), h1, kHigh1);
     const __m512 scales = _mm512_mul_ps(
         SplatHalf(p + 208), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(LoadBytes(p + 192))));
-    out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
-    out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
+    out.scale[0] = _mm512_permutexvar_ps(kScales.vector(), scales);
   }
 };
 
@@ -365,8 +379,11 @@ struct PairsQ2K {
   static constexpr int PieceOf(int vector, int quadword) {
     return 2 * GroupOf(vector / 2, quadword) + vector % 2;
   }
-  static constexpr LaneTable ScaleTable(int unit) {
-    return MakeTable<uint32_t>([=](int i) { return GroupOf(unit, i / 2); });
+  static constexpr LaneTable ScaleTable() {
+    return MakeTable<uint32_t>([](int i) {
+      const Lane lane = LaneOf(2, 0, i);
+      return GroupOf(lane.unit, lane.quadword);
+    });
   }
   static constexpr ByteTable LowTable(int unit) {
     return MultishiftTable(0, [=](int k, int j) { return 8 * j + 2 * ShiftOf(unit, k); });
@@ -380,8 +397,7 @@ struct FewQ2_K : SuperBlock<84, 0, true>, PairsQ2K {
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
                                                            Decoded<2>& out) {
-    static constexpr LaneTable kScales0 = ScaleTable(0);
-    static constexpr LaneTable kScales1 = ScaleTable(1);
+    static constexpr LaneTable kScales = ScaleTable();
     static constexpr ByteTable kLow0 = LowTable(0);
     static constexpr ByteTable kLow1 = LowTable(1);
     const __m512i q = Bytes64(p + 16);
@@ -394,8 +410,7 @@ struct FewQ2_K : SuperBlock<84, 0, true>, PairsQ2K {
     const __m512i both = _mm512_cvtepu8_epi32(LoadBytes(p));
     const __m512 scales = _mm512_mul_ps(
         SplatHalf(p + 80), _mm512_cvtepi32_ps(_mm512_and_si512(both, _mm512_set1_epi32(15))));
-    out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
-    out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
+    out.scale[0] = _mm512_permutexvar_ps(kScales.vector(), scales);
     out.min[0] = _mm512_mul_ps(SplatHalf(p + 82), _mm512_cvtepi32_ps(_mm512_srli_epi32(both, 4)));
   }
 };
@@ -414,8 +429,7 @@ struct FewQ3_K : SuperBlock<110, 4, false>, PairsQ2K {
 
   static __attribute__((always_inline)) inline void Decode(const uint8_t* p, ValidLanes<2>,
                                                            Decoded<2>& out) {
-    static constexpr LaneTable kScales0 = ScaleTable(0);
-    static constexpr LaneTable kScales1 = ScaleTable(1);
+    static constexpr LaneTable kScales = ScaleTable();
     static constexpr ByteTable kLow0 = LowTable(0);
     static constexpr ByteTable kLow1 = LowTable(1);
     static constexpr ByteTable kHigh0 = HighTable(0);
@@ -432,23 +446,32 @@ struct FewQ3_K : SuperBlock<110, 4, false>, PairsQ2K {
     out.w[3] = Three(q1, kLow1, h1, kHigh1);
     const __m512 scales = _mm512_mul_ps(
         SplatHalf(p + 108), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(ScalesOfQ3K(p + 96))));
-    out.scale[0] = _mm512_permutexvar_ps(kScales0.vector(), scales);
-    out.scale[1] = _mm512_permutexvar_ps(kScales1.vector(), scales);
+    out.scale[0] = _mm512_permutexvar_ps(kScales.vector(), scales);
   }
 };
 
 // --- Products ---
 
-// The products of a unit's weights and x, by fours.
-template <typename Format, int kCount>
-__attribute__((always_inline)) inline Vf DotUnit(const __m512i* w, const int8_t* x,
-                                                 const int32_t* start) {
-  __m512i sum = Format::kOffset != 0 ? _mm512_load_si512(start) : _mm512_setzero_si512();
+// The products of a group's weights and x, added up by the lanes of scales.
+template <typename Format>
+__attribute__((always_inline)) inline Vf Dots(const __m512i* w, const int8_t* x,
+                                              const int32_t* start, int) {
+  constexpr int kUnitVectors = kVectors / Format::kUnits;
+  __m512i sums[Format::kUnits];
+#pragma GCC unroll 2
+  for (int u = 0; u < Format::kUnits; ++u) {
+    sums[u] = Format::kOffset != 0 ? _mm512_load_si512(start + kLanes * u) : _mm512_setzero_si512();
 #pragma GCC unroll 4
-  for (int v = 0; v < kCount; ++v) {
-    sum = _mm512_dpbusd_epi32(sum, w[v], _mm512_load_si512(x + 64 * v));
+    for (int v = u * kUnitVectors; v < (u + 1) * kUnitVectors; ++v) {
+      sums[u] = _mm512_dpbusd_epi32(sums[u], w[v], _mm512_load_si512(x + 64 * v));
+    }
   }
-  return _mm512_cvtepi32_ps(sum);
+  if constexpr (Format::kUnits == 1) return _mm512_cvtepi32_ps(sums[0]);
+  const __m512 a = _mm512_castsi512_ps(sums[0]);
+  const __m512 b = _mm512_castsi512_ps(sums[Format::kUnits - 1]);
+  return _mm512_cvtepi32_ps(
+      _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0))),
+                       _mm512_castps_si512(_mm512_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)))));
 }
 
 }  // namespace

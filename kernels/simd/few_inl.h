@@ -25,14 +25,20 @@ constexpr int64_t kPreparedGroups = 64;
 // How far ahead of the weights in use the processor is told to read.
 constexpr int64_t kPrefetchBytes = 2048;
 
-// Which lanes of a unit's scales hold blocks of the row, of which a group has `blocks`.
+// The first eight weights, of the group's 32 pieces, that lane l of scales belongs to.
+template <typename Format>
+constexpr int FirstPiece(int vector, int l) {
+  const Lane lane = LaneOf(Format::kUnits, vector, l);
+  return Format::PieceOf(lane.unit * kVectors / Format::kUnits, lane.quadword);
+}
+
+// Which lanes of scales hold blocks of the row, of which a group has `blocks`.
 template <typename Format>
 ValidLanes<Format::kUnits> LanesOfBlocks(int64_t blocks) {
   ValidLanes<Format::kUnits> valid{};
-  for (int u = 0; u < Format::kUnits; ++u) {
+  for (int s = 0; s < ScaleVectorsOf(Format::kUnits); ++s) {
     for (int l = 0; l < kLanes; ++l) {
-      const int weight = 8 * Format::PieceOf(u * kVectors / Format::kUnits, l / 2);
-      if (weight < blocks * Format::kBlockWeights) valid.Add(u, l);
+      if (8 * FirstPiece<Format>(s, l) < blocks * Format::kBlockWeights) valid.Add(s, l);
     }
   }
   return valid;
@@ -41,7 +47,7 @@ ValidLanes<Format::kUnits> LanesOfBlocks(int64_t blocks) {
 template <int kUnits>
 struct alignas(64) Prepared {
   int8_t q[kGroup];
-  float scale[kUnits][kLanes];
+  float scale[ScaleVectorsOf(kUnits)][kLanes];
   union {                           // a format has an offset or minima
     int32_t start[kUnits][kLanes];  // -offset * sum of the lane's q
     float sums[16];  // scale * sum of q of the sixteens whose minimum the decoder gives here
@@ -66,17 +72,17 @@ void PrepareGroup(const int8_t* q, const float* scales, const float* sums, int64
       __builtin_memcpy(out.q + (v * kPieces + k) * 8, whole + 8 * Format::PieceOf(v, k), 8);
     }
   }
-  for (int u = 0; u < Format::kUnits; ++u) {
+  for (int s = 0; s < ScaleVectorsOf(Format::kUnits); ++s) {
+    for (int l = 0; l < kLanes; ++l) out.scale[s][l] = scale[FirstPiece<Format>(s, l) / 4];
+  }
+  for (int u = 0; u < Format::kUnits && !Format::kHasMin; ++u) {
     for (int l = 0; l < kLanes; ++l) {
-      out.scale[u][l] = scale[Format::PieceOf(u * kUnitVectors, l / 2) / 4];
-      if constexpr (!Format::kHasMin) {
-        int32_t lane_sum = 0;
-        for (int v = 0; v < kUnitVectors; ++v) {
-          const int8_t* lane = out.q + ((u * kUnitVectors + v) * kLanes + l) * 4;
-          lane_sum += lane[0] + lane[1] + lane[2] + lane[3];
-        }
-        out.start[u][l] = -Format::kOffset * lane_sum;
+      int32_t lane_sum = 0;
+      for (int v = u * kUnitVectors; v < (u + 1) * kUnitVectors; ++v) {
+        const int8_t* lane = out.q + (v * kLanes + l) * 4;
+        lane_sum += lane[0] + lane[1] + lane[2] + lane[3];
       }
+      out.start[u][l] = -Format::kOffset * lane_sum;
     }
   }
   if constexpr (Format::kHasMin) {
@@ -102,7 +108,7 @@ struct FewPart {
 template <typename Format, int kRows>
 struct RowSums {
   static constexpr int kUnits = Format::kUnits;
-  static constexpr int kUnitVectors = kVectors / kUnits;
+  static constexpr int kScales = ScaleVectorsOf(kUnits);
   Vf sums[kRows];
 
   __attribute__((always_inline)) inline void Add(const uint8_t* group, const Prepared<kUnits>* x,
@@ -110,12 +116,11 @@ struct RowSums {
     Decoded<kUnits> w;
     Format::Decode(group, valid, w);
 #pragma GCC unroll 4
-    for (int u = 0; u < kUnits; ++u) {
+    for (int s = 0; s < kScales; ++s) {
 #pragma GCC unroll 8
       for (int t = 0; t < kRows; ++t) {
-        const Vf dot = DotUnit<Format, kUnitVectors>(
-            w.w + u * kUnitVectors, x[t].q + u * kUnitVectors * kVecBytes, x[t].start[u]);
-        sums[t] += dot * (w.scale[u] * Load(x[t].scale[u]));
+        const Vf dots = Dots<Format>(w.w, x[t].q, x[t].start[0], s);
+        sums[t] += dots * (w.scale[s] * Load(x[t].scale[s]));
       }
     }
     if constexpr (Format::kHasMin) {
