@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/atomic_file.h"
+#include "common/base/huge_pages.h"
 #include "common/base/posix_file.h"
 #include "common/base/shrink_guard.h"
 #include "common/base/status_macros.h"
@@ -68,7 +69,7 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
   }
   const size_t size = static_cast<size_t>(info.st_size);
   if (size == 0) return std::unique_ptr<MappedFile>(new MappedFile(path, nullptr, 0));
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  void* data = MapForReading(file.get(), size);
   if (data == MAP_FAILED) return ErrnoError("map", path);
   const auto* bytes = static_cast<const uint8_t*>(data);
   GuardMapping(bytes, size, path);

@@ -1,5 +1,6 @@
 #include "device/cli/memory_bandwidth.h"
 
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -7,8 +8,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <memory>
-#include <new>
 
 #include "common/base/thread_pool.h"
 
@@ -31,17 +30,22 @@ uint64_t SumOf(const uint64_t* words, int64_t count) {
 
 // In the child: bytes a second, 0 if there is no memory.
 double Measure(int threads) {
-  const std::unique_ptr<uint64_t[]> words(new (std::nothrow) uint64_t[kWords]);
-  if (words == nullptr) return 0;
+  void* memory = mmap(nullptr, kWords * sizeof(uint64_t), PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return 0;
+  // As the model is mapped where that is possible (common/base/huge_pages.h): else the processor's
+  // address tables would be measured.
+  madvise(memory, kWords * sizeof(uint64_t), MADV_HUGEPAGE);
+  auto* words = static_cast<uint64_t*>(memory);
   ThreadPool pool(threads);
   const int64_t part = kWords / pool.threads();
   std::atomic<uint64_t> sink{0};
-  std::fill(words.get(), words.get() + kWords, 1);
+  std::fill(words, words + kWords, 1);
   double best = 0;
   for (int pass = 0; pass < kPasses; ++pass) {
     const auto start = std::chrono::steady_clock::now();
     pool.ParallelFor(pool.threads(), 1, [&](int64_t begin, int64_t end) {
-      sink += SumOf(words.get() + begin * part, (end - begin) * part);
+      sink += SumOf(words + begin * part, (end - begin) * part);
     });
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
     best = std::max(best, static_cast<double>(part * pool.threads()) * 8 / seconds.count());

@@ -101,6 +101,17 @@ TEST(FileTest, MapsAndReportsMissing) {
   EXPECT_EQ(MappedFile::Open(path + "x").status().code(), absl::StatusCode::kNotFound);
 }
 
+// Large enough for huge pages: just written, so that dropping what is cached is tried, twice.
+TEST(FileTest, MapsALargeFileAsItWasWritten) {
+  const std::string path = MakeTempDir("base") + "/large";
+  std::string content(size_t{66} << 20, '\0');
+  for (size_t i = 0; i < content.size(); i += 251) content[i] = static_cast<char>(i / 251 % 256);
+  ASSERT_TRUE(WriteFileAtomic(path, content).ok());
+  const auto first = MappedFile::Open(path).value();
+  EXPECT_TRUE(AsChars(first->bytes()) == content);
+  EXPECT_TRUE(AsChars(MappedFile::Open(path).value()->bytes()) == content);
+}
+
 TEST(FileLockTest, SecondHolderIsRefusedUntilTheFirstLetsGo) {
   const std::string path = MakeTempDir("base") + "/lock";
   auto first = FileLock::Acquire(path);
