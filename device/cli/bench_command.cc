@@ -173,6 +173,7 @@ void PrintRate(Output& output, std::string_view name, const Rates& rates) {
 struct Memory {
   int64_t peak = 0;
   int64_t anonymous = 0;
+  MemoryEstimate predicted = {};
 };
 
 absl::StatusOr<Memory> MeasureAllInference(const Engine& engine, const BenchArguments& arguments,
@@ -190,7 +191,9 @@ absl::StatusOr<Memory> MeasureAllInference(const Engine& engine, const BenchArgu
     progress.Update(i, arguments.repeat, "inference");
   }
   // While the session lives, and before training, whose activations are another matter.
-  return Memory{.peak = MemoryStatus("VmHWM:"), .anonymous = MemoryStatus("RssAnon:")};
+  return Memory{.peak = MemoryStatus("VmHWM:"),
+                .anonymous = MemoryStatus("RssAnon:"),
+                .predicted = session->estimate()};
 }
 
 absl::Status RunBench(const BenchArguments& arguments, Output& output) {
@@ -222,6 +225,10 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                               open.count(), kShortPrompt, rates.first_token.Median()));
   output.Line(absl::StrFormat("memory   %.1f MB peak, %.1f MB not shared with the file",
                               memory.peak / 1e6, memory.anonymous / 1e6));
+  output.Line(absl::StrFormat(
+      "         predicted: %.1f MB of file, %.1f MB of cache when full, %.1f MB of activations",
+      memory.predicted.file / 1e6, memory.predicted.cache / 1e6,
+      memory.predicted.activations / 1e6));
   output.Line(absl::StrFormat("with %s kernels on %d threads", ToAbsl(IsaName()),
                               engine.pool()->threads()));
   output.SetJson({{"prefill_tokens_per_s", rates.prefill.ToJson()},
@@ -234,6 +241,10 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                   {"first_token_seconds", rates.first_token.ToJson()},
                   {"peak_rss", memory.peak},
                   {"anonymous_rss", memory.anonymous},
+                  {"predicted_bytes",
+                   {{"file", memory.predicted.file},
+                    {"cache", memory.predicted.cache},
+                    {"activations", memory.predicted.activations}}},
                   {"train_peak_rss", MemoryStatus("VmHWM:")},
                   {"model_bytes", engine.model()->file().size_bytes()},
                   {"isa", IsaName()},

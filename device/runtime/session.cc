@@ -22,12 +22,13 @@ constexpr int64_t kScoreLogits = int64_t{1} << 22;
 class SessionImpl final : public Session {
  public:
   SessionImpl(std::shared_ptr<const Model> model, ThreadPool* pool, bool exact, int context_length,
-              std::unique_ptr<KvCache> cache)
+              const MemoryEstimate& estimate, std::unique_ptr<KvCache> cache)
       : model_(std::move(model)),
         config_(model_->config()),
         pool_(pool),
         exact_(exact),
         context_length_(context_length),
+        estimate_(estimate),
         cache_(std::move(cache)),
         forward_(model_, exact, pool),
         adapters_(model_, exact),
@@ -46,6 +47,7 @@ class SessionImpl final : public Session {
   absl::StatusOr<std::vector<float>> ScoreTail(std::span<const TokenId> tokens, int first) override;
 
   std::span<const float> last_hidden() const override { return last_hidden_; }
+  const MemoryEstimate& estimate() const override { return estimate_; }
   int position() const override { return static_cast<int>(tokens_.size()); }
   std::span<const TokenId> tokens() const override { return tokens_; }
   int context_length() const override { return context_length_; }
@@ -70,6 +72,7 @@ class SessionImpl final : public Session {
   ThreadPool* const pool_;
   const bool exact_;
   const int context_length_;
+  const MemoryEstimate estimate_;
   const std::unique_ptr<KvCache> cache_;
   ForwardPass forward_;
   AdapterSet adapters_;
@@ -258,7 +261,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const M
   RETURN_IF_ERROR(CheckMemory(estimate, context, MemoryLimitBytes()));
   ASSIGN_OR_RETURN(std::unique_ptr<KvCache> cache,
                    KvCache::Create(config, {.type = kv_type, .context_length = context}));
-  return std::make_unique<SessionImpl>(std::move(model), pool, exact, context, std::move(cache));
+  return std::make_unique<SessionImpl>(std::move(model), pool, exact, context, estimate,
+                                       std::move(cache));
 }
 
 }  // namespace lorikeet

@@ -19,6 +19,7 @@
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
 #include "device/runtime/adapter_set.h"
+#include "device/runtime/memory_estimate.h"
 #include "kernels/views.h"
 
 namespace lorikeet {
@@ -81,6 +82,9 @@ class Session {
 
   // Hidden state after the final norm at the last decoded position, [C].
   virtual std::span<const float> last_hidden() const = 0;
+
+  // What it was predicted to need when it was created.
+  virtual const MemoryEstimate& estimate() const = 0;
 
   virtual int position() const = 0;
   // The tokens at positions [0, position()).

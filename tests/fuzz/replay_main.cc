@@ -1,10 +1,12 @@
-// Runs a fuzz target without libFuzzer: on its seeds and fixed mutations of them, and on files
-// named as arguments (a crash that the fuzzer found).  "--write-seeds DIR" writes the seeds for
-// libFuzzer instead.
+// Runs a fuzz target without libFuzzer: on its seeds and fixed mutations of them, and on files, or
+// folders of files, named as arguments (a corpus; a crash that the fuzzer found).  "--write-seeds
+// DIR" writes the seeds for libFuzzer instead.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "common/base/file.h"
 #include "common/base/random.h"
@@ -49,6 +51,16 @@ void Run(const std::string& input) {
   LLVMFuzzerTestOneInput(exact.data(), exact.size());
 }
 
+std::vector<std::string> FilesAt(const std::string& path) {
+  if (!std::filesystem::is_directory(path)) return {path};
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    files.push_back(entry.path().string());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
 int WriteSeeds(const std::string& folder) {
   int number = 0;
   for (const std::string& seed : FuzzSeeds()) {
@@ -63,16 +75,19 @@ int WriteSeeds(const std::string& folder) {
 
 int Main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[1], "--write-seeds") == 0) return WriteSeeds(argv[2]);
-  for (int i = 1; i < argc; ++i) {
-    const auto input = ReadFile(argv[i]);
-    if (!input.ok()) {
-      std::fprintf(stderr, "%s\n", input.status().ToString().c_str());
-      return 1;
-    }
-    Run(*input);
-  }
   Rng rng(1);
   int runs = 0;
+  for (int i = 1; i < argc; ++i) {
+    for (const std::string& path : FilesAt(argv[i])) {
+      const auto input = ReadFile(path);
+      if (!input.ok()) {
+        std::fprintf(stderr, "%s\n", input.status().ToString().c_str());
+        return 1;
+      }
+      Run(*input);
+      ++runs;
+    }
+  }
   for (const std::string& seed : FuzzSeeds()) {
     Run(seed);
     for (int i = 0; i < kMutationsPerSeed; ++i, ++runs) {
