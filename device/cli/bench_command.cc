@@ -129,6 +129,12 @@ absl::Status MeasureInference(Session& session, const BenchArguments& arguments,
   return absl::OkStatus();
 }
 
+// All tensors, as they lie in the mapped file.
+std::span<const uint8_t> TensorBytes(const Model& model) {
+  const std::vector<GgufTensor>& tensors = model.file().tensors();  // in file order
+  return {tensors.front().data.data(), tensors.back().data.data() + tensors.back().data.size()};
+}
+
 // Bytes that decoding one token reads of the weights: all but an embedding table of which it reads
 // one row.
 int64_t WeightBytesPerToken(const Model& model) {
@@ -197,8 +203,6 @@ absl::StatusOr<Memory> MeasureAllInference(const Engine& engine, const BenchArgu
 }
 
 absl::Status RunBench(const BenchArguments& arguments, Output& output) {
-  // Before the engine's threads start.
-  ASSIGN_OR_RETURN(const double bandwidth, MeasureReadBandwidth(arguments.engine.threads));
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   const std::chrono::duration<double> open = std::chrono::steady_clock::now() - start;
@@ -209,6 +213,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   if (rates.prefill.values.empty()) {
     return absl::CancelledError("stopped before anything was measured");
   }
+  const double bandwidth = MeasureReadBandwidth(TensorBytes(*engine.model()), engine.pool());
   const int64_t weight_bytes = WeightBytesPerToken(*engine.model());
   const double share = rates.decode.values.empty()
                            ? 0
