@@ -36,8 +36,17 @@ Layout LayoutOf(int64_t t, int64_t c) {
 
 bool IsFloat(TensorType type) { return TraitsOf(type).block_elements == 1; }
 
+// Asks for the rows of b that follow a product of few rows: that product takes long enough for them
+// to arrive, and each is read only once.
+void PrefetchLowRank(const FastProduct& p, int64_t begin, int64_t end) {
+  const auto* from = reinterpret_cast<const char*>(p.b.row(begin));
+  const auto* to = reinterpret_cast<const char*>(p.b.row(end));
+  for (; from < to; from += kAlignment) __builtin_prefetch(from, 0, 2);
+}
+
 void RunRange(const RoundedActivations& x, const FastProduct& p, int64_t begin, int64_t end) {
   const auto& kernels = Kernels();
+  if (p.h.data != nullptr && x.x.rows <= kernels.few_rows) PrefetchLowRank(p, begin, end);
   if (IsFloat(p.w.type) && !(x.bf16 != nullptr && p.w.type == TensorType::kBF16)) {
     kernels.mat_mul(x.x, p.w, p.y, begin, end, p.accumulate);
   } else if (x.x.rows <= kernels.few_rows) {

@@ -16,11 +16,11 @@ namespace {
 
 constexpr char kUsagePayload[] = "lorikeet.usage";
 
-std::atomic<bool> stop_requested{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "used in a signal handler");
+std::atomic<int> stop_signal{0};  // 0: none yet
+static_assert(std::atomic<int>::is_always_lock_free, "used in a signal handler");
 
 void OnStopSignal(int signal_number) {
-  if (stop_requested.exchange(true)) {
+  if (stop_signal.exchange(signal_number) != 0) {
     signal(signal_number, SIG_DFL);
     raise(signal_number);
   }
@@ -63,7 +63,12 @@ bool IsUsageError(const absl::Status& status) {
   return status.GetPayload(kUsagePayload).has_value();
 }
 
-bool StopRequested() { return stop_requested.load(std::memory_order_relaxed); }
+bool StopRequested() { return stop_signal.load(std::memory_order_relaxed) != 0; }
+
+bool ForgetInterrupt() {
+  int interrupt = SIGINT;
+  return stop_signal.compare_exchange_strong(interrupt, 0);
+}
 
 void InstallStopHandlers() {
   struct sigaction action = {};

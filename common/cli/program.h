@@ -79,6 +79,9 @@ bool IsUsageError(const absl::Status& status);
 
 // True after the first SIGINT or SIGTERM.  Async-signal-safe flag; long work checks it.
 bool StopRequested();
+// For conversations, where Ctrl-C ends a reply and not the program: after a SIGINT, and only then,
+// StopRequested is false again.  Returns whether there was one.
+bool ForgetInterrupt();
 // Installs the handlers (Main does).
 void InstallStopHandlers();
 

@@ -149,7 +149,8 @@ absl::StatusOr<nlohmann::json> Chat::Answer(const std::string& question, Output&
 
 absl::Status Converse(Chat& chat, Output& output) {
   const bool interactive = isatty(STDIN_FILENO) == 1 && !output.json();
-  if (interactive) output.Line("/reset starts anew, /exit or Ctrl-D ends.");
+  if (interactive)
+    output.Line("/reset starts anew, Ctrl-C ends a reply, /exit or Ctrl-D the conversation.");
   nlohmann::json turns = nlohmann::json::array();
   std::string line;
   while (!StopRequested()) {
@@ -168,6 +169,7 @@ absl::Status Converse(Chat& chat, Output& output) {
     }
     RETURN_IF_ERROR(turn.status());
     turns.push_back(*std::move(turn));
+    if (interactive) ForgetInterrupt();  // it ended this reply
   }
   output.SetJson({{"turns", std::move(turns)}});
   return absl::OkStatus();
