@@ -1,7 +1,9 @@
 // lorikeet-coordinator: runs a fleet's coordinator and administers it.
+#include "common/wire/tls_teardown.h"
 #include "coordinator/admin/commands.h"
 
 int main(int argc, char** argv) {
+  lorikeet::KeepTlsTablesAtExit();  // `serve` makes certificates before it listens
   lorikeet::Program program("lorikeet-coordinator",
                             "Improves a fleet's personas without seeing a text or an adapter.");
   lorikeet::AddInitCommand(program);

@@ -15,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/wire/limits.h"
 #include "common/wire/proto_convert.h"
+#include "common/wire/tls_teardown.h"
 #include "coordinator/server/federation_adapter.h"
 
 namespace lorikeet {
@@ -53,6 +54,7 @@ absl::StatusOr<std::unique_ptr<FederationServer>> FederationServer::Start(const 
     return absl::InvalidArgumentError(
         "server: expected PEM texts of a CA certificate, a server certificate and its key");
   }
+  KeepTlsTablesAtExit();
   SilenceProtobuf();
   // gRPC's own lines would stand beside our one-line errors.
   gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(line->message); });

@@ -11,6 +11,7 @@
 #include "common/base/status_macros.h"
 #include "common/wire/limits.h"
 #include "common/wire/proto_convert.h"
+#include "common/wire/tls_teardown.h"
 #include "federation.grpc.pb.h"
 
 namespace lorikeet {
@@ -115,6 +116,7 @@ class GrpcFederation final : public FederationService {
 
 absl::StatusOr<std::unique_ptr<FederationService>> ConnectGrpcFederation(
     const GrpcFederationOptions& options) {
+  KeepTlsTablesAtExit();
   // What the library would print on stderr is in the status of the call, and is reported once.
   if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_function([](gpr_log_func_args*) {});
   if (options.target.empty())
