@@ -70,6 +70,17 @@ void RunPieces(const RoundedActivations& x, const FastProduct& p, int64_t begin,
   for (int64_t o = begin; o < end; o += piece) RunRange(x, p, o, std::min(end, o + piece));
 }
 
+// Columns [begin, end) of d_x.
+void BackwardRange(std::span<const FastBackwardProduct> products, const Matrix& d_x, int64_t begin,
+                   int64_t end, bool accumulate) {
+  if (!accumulate) {
+    for (int64_t t = 0; t < d_x.rows; ++t) std::fill(d_x.row(t) + begin, d_x.row(t) + end, 0.0f);
+  }
+  for (const FastBackwardProduct& p : products) {
+    Kernels().mat_mul_backward_input(p.d_y.x, p.w, d_x, begin, end);
+  }
+}
+
 }  // namespace
 
 int64_t RoundedBytes(int64_t t, int64_t c) {
@@ -133,6 +144,20 @@ void MatMulFast(const RoundedActivations& x, std::span<const FastProduct> produc
     }
   };
   Split(pool, units, work, body, grain);
+}
+
+void MatMulFastBackward(std::span<const FastBackwardProduct> products, Matrix d_x, bool accumulate,
+                        ThreadPool* pool) {
+  int64_t unit = kPanelColumns;
+  double work = 0;
+  for (const FastBackwardProduct& p : products) {
+    LORIKEET_CHECK(p.d_y.x.cols >= p.w.rows && p.d_y.x.rows == d_x.rows && p.w.cols == d_x.cols);
+    unit = std::max<int64_t>(unit, TraitsOf(p.w.type).block_elements);
+    work += 2.0 * static_cast<double>(d_x.rows * p.w.rows * p.w.cols);
+  }
+  Split(pool, RoundUp(d_x.cols, unit) / unit, work, [&](int64_t begin, int64_t end) {
+    BackwardRange(products, d_x, begin * unit, std::min(d_x.cols, end * unit), accumulate);
+  });
 }
 
 }  // namespace lorikeet

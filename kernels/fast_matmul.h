@@ -3,8 +3,9 @@
 // AMX: both as bfloat16, which is more exact.)
 //
 // Weights of any TensorType; those that are not quantized are multiplied with the float
-// activations.  Only inference uses this; training and exact inference use matmul.h.  The error is
-// of llama.cpp's kind (activations to 8 bit per 32 values) and not larger.  Nothing allocates.
+// activations.  Inference and fast training use this; exact training and inference use matmul.h.
+// The error is of llama.cpp's kind (activations to 8 bit per 32 values) and not larger.  Nothing
+// allocates.
 // Results depend on the ISA, not on the number of threads.
 #ifndef LORIKEET_KERNELS_FAST_MATMUL_H_
 #define LORIKEET_KERNELS_FAST_MATMUL_H_
@@ -52,6 +53,21 @@ struct FastProduct {
 // REQUIRES: no y aliases x or another y; w.cols == C.
 void MatMulFast(const RoundedActivations& x, std::span<const FastProduct> products,
                 ThreadPool* pool);
+
+// A term d_y W of the gradient of a product's input.
+struct FastBackwardProduct {
+  // [T, OC], better with OC rounded up to 32, since q is null otherwise and the float d_y.x is
+  // used.  Columns behind w.rows multiply nothing, but are rounded with their neighbours: zeros.
+  RoundedActivations d_y;
+  WeightView w;  // [OC, C]
+};
+
+// d_x [T, C] = the sum of all products, or += that with `accumulate`.  Quantized weights are
+// rounded once more, to 8 bit per column and 32 rows, so that the relative error is about twice the
+// square of MatMulFast's; they are unpacked once for all T, so that a few rows are slow. REQUIRES:
+// d_x aliases no d_y; w.cols == C.
+void MatMulFastBackward(std::span<const FastBackwardProduct> products, Matrix d_x, bool accumulate,
+                        ThreadPool* pool);
 
 }  // namespace lorikeet
 
