@@ -52,7 +52,7 @@ struct LayerWeights {
   const WeightView& weight(Module module) const { return weights[static_cast<int>(module)]; }
 };
 
-// Immutable; thread-safe.  Weights stay in the mapped file.
+// Immutable; thread-safe.  Weights, and norms and biases that are F32, stay in the mapped file.
 class Model {
  public:
   // INVALID_ARGUMENT: missing or misshapen tensors, unsupported architecture (named, with the
@@ -65,7 +65,7 @@ class Model {
   const Tokenizer& tokenizer() const { return *tokenizer_; }
   const WeightView& token_embedding() const { return token_embedding_; }  // [vocabulary, C]
   const WeightView& output() const { return output_; }                    // [vocabulary, C]
-  const float* output_norm() const { return output_norm_.data(); }        // [C]
+  const float* output_norm() const { return output_norm_; }               // [C]
   const LayerWeights& layer(int index) const { return layers_[index]; }
   // Inverse frequencies of the rotary pairs, rope_freqs.weight and the file's scaling (linear,
   // YaRN) included; [rope_dimensions / 2].
@@ -91,9 +91,10 @@ class Model {
   std::unique_ptr<const Tokenizer> tokenizer_;
   WeightView token_embedding_;
   WeightView output_;
-  std::vector<float> output_norm_;
+  const float* output_norm_ = nullptr;
   std::vector<LayerWeights> layers_;
-  std::vector<std::vector<float>> owned_vectors_;  // norms and biases converted to f32
+  // Norms and biases that are not f32 in the file, converted.
+  std::vector<std::vector<float>> owned_vectors_;
   std::vector<float> rope_inverse_frequencies_;
   float rope_magnitude_ = 1.0f;  // of the rotated vectors: YaRN lengthens them
   std::shared_ptr<LazyFingerprint> fingerprint_;

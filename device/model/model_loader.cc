@@ -195,20 +195,16 @@ absl::Status ModelLoader::LoadLayer(int index) {
     ASSIGN_OR_RETURN(layer.weights[static_cast<int>(shape.module)],
                      Weight(WeightName(index, shape.module), shape.rows, shape.cols));
   }
-  ASSIGN_OR_RETURN(layer.attention_norm,
-                   OwnedVector(BlockName(index, "attn_norm.weight"), channels, true));
-  ASSIGN_OR_RETURN(layer.ffn_norm,
-                   OwnedVector(BlockName(index, "ffn_norm.weight"), channels, true));
+  ASSIGN_OR_RETURN(layer.attention_norm, Vector(BlockName(index, "attn_norm.weight"), channels));
+  ASSIGN_OR_RETURN(layer.ffn_norm, Vector(BlockName(index, "ffn_norm.weight"), channels));
   const bool required = traits_->requires_qkv_bias;
-  ASSIGN_OR_RETURN(layer.bias_q, OwnedVector(BlockName(index, "attn_q.bias"), queries, required));
-  ASSIGN_OR_RETURN(layer.bias_k, OwnedVector(BlockName(index, "attn_k.bias"), keys, required));
-  ASSIGN_OR_RETURN(layer.bias_v, OwnedVector(BlockName(index, "attn_v.bias"), keys, required));
+  ASSIGN_OR_RETURN(layer.bias_q, Vector(BlockName(index, "attn_q.bias"), queries, required));
+  ASSIGN_OR_RETURN(layer.bias_k, Vector(BlockName(index, "attn_k.bias"), keys, required));
+  ASSIGN_OR_RETURN(layer.bias_v, Vector(BlockName(index, "attn_v.bias"), keys, required));
   if (traits_->normalizes_heads) {
     const int64_t head = config_.head_size;
-    ASSIGN_OR_RETURN(layer.query_norm,
-                     OwnedVector(BlockName(index, "attn_q_norm.weight"), head, true));
-    ASSIGN_OR_RETURN(layer.key_norm,
-                     OwnedVector(BlockName(index, "attn_k_norm.weight"), head, true));
+    ASSIGN_OR_RETURN(layer.query_norm, Vector(BlockName(index, "attn_q_norm.weight"), head));
+    ASSIGN_OR_RETURN(layer.key_norm, Vector(BlockName(index, "attn_k_norm.weight"), head));
   }
   return absl::OkStatus();
 }
@@ -259,9 +255,13 @@ absl::StatusOr<WeightView> ModelLoader::Weight(const std::string& name, int64_t 
                     .row_bytes = RowBytes(tensor->type, cols)};
 }
 
-absl::StatusOr<std::vector<float>> ModelLoader::Vector(const std::string& name, int64_t size) {
+absl::StatusOr<const float*> ModelLoader::Vector(const std::string& name, int64_t size,
+                                                 bool required) {
   const GgufTensor* tensor = file_->FindTensor(name);
-  if (tensor == nullptr) return absl::InvalidArgumentError(absl::StrCat("no tensor ", name));
+  if (tensor == nullptr) {
+    if (!required) return nullptr;
+    return absl::InvalidArgumentError(absl::StrCat("no tensor ", name));
+  }
   if (tensor->elements() != size || tensor->rows() != 1) {
     return absl::InvalidArgumentError(
         absl::StrCat(name, ": expected shape [", size, "], got ", ShapeText(*tensor)));
@@ -270,17 +270,13 @@ absl::StatusOr<std::vector<float>> ModelLoader::Vector(const std::string& name, 
     return absl::InvalidArgumentError(absl::StrCat(name, ": expected a float type, got I32"));
   }
   used_tensors_.insert(name);
-  std::vector<float> values(size);
-  DequantizeRow(tensor->type, tensor->data.data(), size, values.data());
-  return values;
-}
-
-absl::StatusOr<const float*> ModelLoader::OwnedVector(const std::string& name, int64_t size,
-                                                      bool required) {
-  if (!required && file_->FindTensor(name) == nullptr) return nullptr;
-  ASSIGN_OR_RETURN(std::vector<float> values, Vector(name, size));
-  model_.owned_vectors_.push_back(std::move(values));
-  return model_.owned_vectors_.back().data();
+  const uint8_t* data = tensor->data.data();
+  // A file may ask for an alignment of less than four bytes.
+  const bool aligned = reinterpret_cast<uintptr_t>(data) % alignof(float) == 0;
+  if (tensor->type == TensorType::kF32 && aligned) return reinterpret_cast<const float*>(data);
+  std::vector<float>& values = model_.owned_vectors_.emplace_back(size);
+  DequantizeRow(tensor->type, data, size, values.data());
+  return values.data();
 }
 
 }  // namespace lorikeet

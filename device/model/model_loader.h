@@ -55,10 +55,9 @@ class ModelLoader {
   absl::StatusOr<int> Size(std::string_view suffix, int64_t missing = -1) const;
   // A required weight matrix [rows, cols].
   absl::StatusOr<WeightView> Weight(const std::string& name, int64_t rows, int64_t cols);
-  // A vector of `size` (any float type), converted to f32.
-  absl::StatusOr<std::vector<float>> Vector(const std::string& name, int64_t size);
-  // The same, owned by the model; null if optional and absent.
-  absl::StatusOr<const float*> OwnedVector(const std::string& name, int64_t size, bool required);
+  // A vector of `size` (any float type): where the file has it if it is F32 there, else converted
+  // and owned by the model; null if optional and absent.
+  absl::StatusOr<const float*> Vector(const std::string& name, int64_t size, bool required = true);
 
   std::shared_ptr<const GgufFile> file_;
   Model& model_;

@@ -76,7 +76,8 @@ absl::Status ModelLoader::LoadRope() {
   const int pairs = config_.rope_dimensions / 2;
   std::vector<float> factors(pairs, 1.0f);
   if (traits_->allows_rope_factors && file_->FindTensor("rope_freqs.weight") != nullptr) {
-    ASSIGN_OR_RETURN(factors, Vector("rope_freqs.weight", pairs));
+    ASSIGN_OR_RETURN(const float* given, Vector("rope_freqs.weight", pairs));
+    factors.assign(given, given + pairs);
   }
   std::vector<double> frequencies(pairs);
   for (int i = 0; i < pairs; ++i) {
