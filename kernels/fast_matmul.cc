@@ -73,12 +73,30 @@ void RunPieces(const RoundedActivations& x, const FastProduct& p, int64_t begin,
 // Columns [begin, end) of d_x.
 void BackwardRange(std::span<const FastBackwardProduct> products, const Matrix& d_x, int64_t begin,
                    int64_t end, bool accumulate) {
-  if (!accumulate) {
+  const auto& kernels = Kernels();
+  const auto clear = [&] {
     for (int64_t t = 0; t < d_x.rows; ++t) std::fill(d_x.row(t) + begin, d_x.row(t) + end, 0.0f);
-  }
+  };
+  bool add = accumulate;
   for (const FastBackwardProduct& p : products) {
-    Kernels().mat_mul_backward_input(p.d_y.x, p.w, d_x, begin, end);
+    const bool rounded = p.d_y.q != nullptr || p.d_y.bf16 != nullptr;
+    if (p.w.rows > 0 && rounded && !IsFloat(p.w.type)) {
+      kernels.mat_mul_batch_backward(p.d_y, p.w, d_x, begin, end, add);
+    } else {
+      if (!add) clear();
+      kernels.mat_mul_backward_input(p.d_y.x, p.w, d_x, begin, end);
+    }
+    add = true;
   }
+  if (!add) clear();
+}
+
+// Columns are shared out in units; a thread takes as many units at a time as gives all the same
+// number of turns, up to what the kernels take at once.
+int64_t BackwardGrain(int64_t units, int64_t unit, int threads) {
+  const int64_t most = std::max<int64_t>(1, kBackwardColumns / unit);
+  const int64_t turns = RoundUp((units + most - 1) / most, threads);
+  return std::max<int64_t>(1, (units + turns - 1) / turns);
 }
 
 }  // namespace
@@ -155,9 +173,15 @@ void MatMulFastBackward(std::span<const FastBackwardProduct> products, Matrix d_
     unit = std::max<int64_t>(unit, TraitsOf(p.w.type).block_elements);
     work += 2.0 * static_cast<double>(d_x.rows * p.w.rows * p.w.cols);
   }
-  Split(pool, RoundUp(d_x.cols, unit) / unit, work, [&](int64_t begin, int64_t end) {
-    BackwardRange(products, d_x, begin * unit, std::min(d_x.cols, end * unit), accumulate);
-  });
+  const int64_t units = (d_x.cols + unit - 1) / unit;
+  const auto body = [&](int64_t begin, int64_t end) {
+    const int64_t grain = BackwardGrain(units, unit, 1);
+    for (int64_t u = begin; u < end; u += grain) {
+      BackwardRange(products, d_x, u * unit, std::min(d_x.cols, std::min(end, u + grain) * unit),
+                    accumulate);
+    }
+  };
+  Split(pool, units, work, body, BackwardGrain(units, unit, pool == nullptr ? 1 : pool->threads()));
 }
 
 }  // namespace lorikeet

@@ -35,6 +35,8 @@ struct GemmArgs {
 // Rows of weights or columns a range of mat_mul, mat_mul_backward_input or gemm should be a
 // multiple of.
 inline constexpr int64_t kPanelColumns = 32;
+// Columns that mat_mul_batch_backward works on at once: a multiple of every block's length.
+inline constexpr int64_t kBackwardColumns = 256;
 
 // Cached attention of one kv head: query rows [row_begin, row_end) over the keys [key_begin,
 // key_end), at most kChunkKeys of them.  Query row r is query head kv_head * group + r % group of
@@ -86,6 +88,10 @@ struct KernelTable {
                       int64_t begin, int64_t end, bool accumulate);
   void (*mat_mul_batch)(const RoundedActivations& x, const WeightView& w, const Matrix& y,
                         int64_t begin, int64_t end, bool accumulate);
+  // d_x[:, begin..end) = d_y W[:, begin..end), or +=; begin and end on block borders and multiples
+  // of kPanelColumns.  w is quantized; d_y has q, for all its columns, or (where wants_bf16) bf16.
+  void (*mat_mul_batch_backward)(const RoundedActivations& d_y, const WeightView& w,
+                                 const Matrix& d_x, int64_t begin, int64_t end, bool accumulate);
   // y[:, begin..end) += h b[begin..end)^T.  h [T, R]; b [OC, R] IEEE halves.
   void (*add_low_rank)(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
                        int64_t begin, int64_t end);

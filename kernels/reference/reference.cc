@@ -135,6 +135,47 @@ void MatMulRounded(const RoundedActivations& x, const WeightView& w, const Matri
   }
 }
 
+// Rows [o, o + 32) of w (zeros behind the last) in columns [c, c + n), each column rounded to 8 bit
+// as activations are.
+void RoundColumns(const WeightView& w, int64_t o, int64_t c, int64_t n, float (*piece)[kChunk]) {
+  for (int64_t r = 0; r < 32; ++r) {
+    if (o + r < w.rows) {
+      DequantizePart(w, o + r, c, n, piece[r]);
+    } else {
+      std::fill_n(piece[r], n, 0.0f);
+    }
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    float largest = 0;
+    for (int64_t r = 0; r < 32; ++r) largest = std::max(largest, std::fabs(piece[r][i]));
+    const float inverse = std::min(127.0f / largest, std::numeric_limits<float>::max());
+    const float scale = largest / 127.0f;
+    for (int64_t r = 0; r < 32; ++r) piece[r][i] = scale * std::nearbyint(piece[r][i] * inverse);
+  }
+}
+
+// The oracle of the integer kernels: both factors as they round them.
+void MatMulRoundedBackward(const RoundedActivations& d_y, const WeightView& w, const Matrix& d_x,
+                           int64_t begin, int64_t end, bool accumulate) {
+  float piece[32][kChunk];
+  for (int64_t c = begin; c < end; c += kChunk) {
+    const int64_t n = std::min(kChunk, end - c);
+    for (int64_t t = 0; t < d_x.rows && !accumulate; ++t) std::fill_n(d_x.row(t) + c, n, 0.0f);
+    for (int64_t o = 0; o < w.rows; o += 32) {
+      RoundColumns(w, o, c, n, piece);
+      for (int64_t t = 0; t < d_x.rows; ++t) {
+        const int8_t* q = d_y.q + t * d_y.q_stride + o;
+        const double scale = d_y.scales[t * d_y.scale_stride + o / 32];
+        for (int64_t i = 0; i < n; ++i) {
+          double sum = 0;
+          for (int64_t r = 0; r < 32; ++r) sum += static_cast<double>(piece[r][i]) * q[r];
+          d_x.row(t)[c + i] += static_cast<float>(scale * sum);
+        }
+      }
+    }
+  }
+}
+
 void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,
                 int64_t begin, int64_t end) {
   for (int64_t t = 0; t < y.rows; ++t) {
@@ -290,6 +331,7 @@ const KernelTable& ReferenceKernels() {
       .round_activations = RoundRows,
       .mat_mul_few = MatMulRounded,
       .mat_mul_batch = MatMulRounded,
+      .mat_mul_batch_backward = MatMulRoundedBackward,
       .add_low_rank = AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,

@@ -21,6 +21,7 @@ const KernelTable& Avx2Kernels() {
       .round_activations = avx2::RoundRows,
       .mat_mul_few = avx2::MatMulFew,
       .mat_mul_batch = avx2::MatMulBatch,
+      .mat_mul_batch_backward = avx2::MatMulBatchBackward,
       .add_low_rank = avx2::AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,

@@ -22,6 +22,7 @@ const KernelTable& Avx512Kernels() {
       .round_activations = avx512::RoundRows,
       .mat_mul_few = avx512::MatMulFew,
       .mat_mul_batch = avx512::MatMulBatch,
+      .mat_mul_batch_backward = avx512::MatMulBatchBackward,
       .add_low_rank = avx512::AddLowRank,
       .rms_norm = RmsNormRow,
       .rms_norm_backward = RmsNormBackwardRow,

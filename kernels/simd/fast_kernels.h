@@ -14,6 +14,8 @@
                  int64_t end, bool accumulate);                                                    \
   void MatMulBatch(const RoundedActivations& x, const WeightView& w, const Matrix& y,              \
                    int64_t begin, int64_t end, bool accumulate);                                   \
+  void MatMulBatchBackward(const RoundedActivations& d_y, const WeightView& w, const Matrix& d_x,  \
+                           int64_t begin, int64_t end, bool accumulate);                           \
   void AddLowRank(const ConstMatrix& h, const MatrixView<const uint16_t>& b, const Matrix& y,      \
                   int64_t begin, int64_t end);
 

@@ -170,7 +170,7 @@ void DequantizeFast(TensorType type, const uint8_t* src, int64_t n, float* dst) 
 }
 
 // Of quantized rows; false as Unpack.
-bool DotFast(TensorType type, const uint8_t* row, const float* x, int64_t n, float* dot) {
+inline bool DotFast(TensorType type, const uint8_t* row, const float* x, int64_t n, float* dot) {
   DotSink sink{x};
   if (!Unpack(type, row, n, sink)) return false;
   *dot = sink.Total();

@@ -17,25 +17,6 @@ constexpr TensorType kQuantized[] = {TensorType::kQ8_0, TensorType::kQ4_0,  Tens
 
 constexpr float kLargestScale = 0.002f;  // of a block of random weights
 
-// Where a type's blocks keep half floats.
-std::vector<int> HalvesOf(TensorType type) {
-  switch (type) {
-    case TensorType::kQ4_1:
-    case TensorType::kQ5_1:
-    case TensorType::kQ4_K:
-    case TensorType::kQ5_K:
-      return {0, 2};
-    case TensorType::kQ2_K:
-      return {80, 82};
-    case TensorType::kQ3_K:
-      return {108};
-    case TensorType::kQ6_K:
-      return {208};
-    default:
-      return {0};
-  }
-}
-
 // Blocks whose bytes come from `next_byte`, with scales of either sign, and what they stand for.
 struct Blocks {
   template <typename NextByte>

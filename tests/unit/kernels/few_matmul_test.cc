@@ -50,25 +50,6 @@ class GuardedBytes {
   int64_t mapped_;
 };
 
-// Where the half-float fields of a block lie.
-std::vector<int> HalvesOf(TensorType type) {
-  switch (type) {
-    case TensorType::kQ4_1:
-    case TensorType::kQ5_1:
-    case TensorType::kQ4_K:
-    case TensorType::kQ5_K:
-      return {0, 2};
-    case TensorType::kQ2_K:
-      return {80, 82};
-    case TensorType::kQ3_K:
-      return {108};
-    case TensorType::kQ6_K:
-      return {208};
-    default:
-      return {0};
-  }
-}
-
 enum class Bytes { kRandom, kExtreme };
 
 // Blocks of random bytes (or of bytes with all bits set or none), with scales of either sign.

@@ -51,6 +51,25 @@ struct Tensor {
   std::vector<float> data;
 };
 
+// Where a quantized type's blocks keep half floats.
+inline std::vector<int> HalvesOf(TensorType type) {
+  switch (type) {
+    case TensorType::kQ4_1:
+    case TensorType::kQ5_1:
+    case TensorType::kQ4_K:
+    case TensorType::kQ5_K:
+      return {0, 2};
+    case TensorType::kQ2_K:
+      return {80, 82};
+    case TensorType::kQ3_K:
+      return {108};
+    case TensorType::kQ6_K:
+      return {208};
+    default:
+      return {0};
+  }
+}
+
 // A weight matrix in blocks of `type`, and the numbers it stands for.
 struct Weights {
   Weights(TensorType type, int64_t rows, int64_t cols, uint32_t seed)
@@ -81,15 +100,9 @@ struct Weights {
 
   // Overwrites the half-float fields of random blocks by numbers about 1e-3.
   void SetScales(TensorType type, uint8_t* row, std::mt19937& generator) const {
-    std::vector<int> offsets;
-    if (type == TensorType::kQ2_K) offsets = {80, 82};
-    if (type == TensorType::kQ3_K) offsets = {108};
-    if (type == TensorType::kQ4_K || type == TensorType::kQ5_K) offsets = {0, 2};
-    if (type == TensorType::kQ6_K) offsets = {208};
-    if (type == TensorType::kIQ4_NL) offsets = {0};
     std::uniform_real_distribution<float> uniform(0.0005f, 0.002f);
     for (int64_t block = 0; block < view.row_bytes; block += TraitsOf(type).block_bytes) {
-      for (const int offset : offsets) {
+      for (const int offset : HalvesOf(type)) {
         const uint16_t bits = FloatToHalf(uniform(generator));
         row[block + offset] = static_cast<uint8_t>(bits);
         row[block + offset + 1] = static_cast<uint8_t>(bits >> 8);
