@@ -106,6 +106,10 @@ struct KernelTable {
   float (*log_sum_exp)(const float* x, int64_t n);
   // x[i] = factor * exp(x[i] - shift).
   void (*scaled_exp)(float* x, int64_t n, float shift, float factor);
+  // Returns the largest of n >= 1 numbers.
+  float (*largest)(const float* x, int64_t n);
+  // x[i] = exp(x[i] - shift), NaN of NaN; returns their sum.
+  double (*exponentials)(float* x, int64_t n, float shift);
 
   // Query rows [t_begin, t_end) of one query head.
   void (*attention)(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,

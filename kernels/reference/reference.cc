@@ -245,6 +245,17 @@ void ScaledExp(float* x, int64_t n, float shift, float factor) {
   }
 }
 
+float Largest(const float* x, int64_t n) { return *std::max_element(x, x + n); }
+
+double Exponentials(float* x, int64_t n, float shift) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>(std::exp(static_cast<double>(x[i]) - shift));
+    sum += static_cast<double>(x[i]);
+  }
+  return sum;
+}
+
 int64_t FirstKey(const AttentionShape& shape, int64_t t) {
   return shape.first_key != nullptr ? shape.first_key[t] : 0;
 }
@@ -339,6 +350,8 @@ const KernelTable& ReferenceKernels() {
       .swiglu_backward = SwiGluBackwardRow,
       .log_sum_exp = LogSumExp,
       .scaled_exp = ScaledExp,
+      .largest = Largest,
+      .exponentials = Exponentials,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
       .store_cache_row = reference::StoreCacheRow,

@@ -7,6 +7,7 @@
 #include "kernels/simd/rows_inl.h"
 #include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
+#include "kernels/simd/vocabulary_inl.h"
 
 namespace lorikeet {
 
@@ -29,6 +30,8 @@ const KernelTable& Avx2Kernels() {
       .swiglu_backward = SwiGluBackwardRow,
       .log_sum_exp = LogSumExp,
       .scaled_exp = ScaledExp,
+      .largest = Largest,
+      .exponentials = Exponentials,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
       .store_cache_row = avx2::StoreCacheRow,

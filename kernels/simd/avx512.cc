@@ -8,6 +8,7 @@
 #include "kernels/simd/rows_inl.h"
 #include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
+#include "kernels/simd/vocabulary_inl.h"
 
 namespace lorikeet {
 
@@ -30,6 +31,8 @@ const KernelTable& Avx512Kernels() {
       .swiglu_backward = SwiGluBackwardRow,
       .log_sum_exp = LogSumExp,
       .scaled_exp = ScaledExp,
+      .largest = Largest,
+      .exponentials = Exponentials,
       .attention = AttentionRange,
       .attention_backward = AttentionBackwardHead,
       .store_cache_row = avx512::StoreCacheRow,
