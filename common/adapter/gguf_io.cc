@@ -1,13 +1,12 @@
 #include "common/adapter/gguf_io.h"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/adapter/half_floats.h"
 #include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
@@ -18,41 +17,9 @@ namespace lorikeet {
 namespace {
 
 constexpr std::string_view kSuffixA = ".lora_a", kSuffixB = ".lora_b";
-constexpr int64_t kMaxRank = 1024;
-constexpr int64_t kMaxFeatures = int64_t{1} << 24;
-
-float FromHalf(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000u) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1Fu, fraction = half & 0x3FFu;
-  if (exponent == 0) {  // zero and subnormals: fraction * 2^-24, exact in a float
-    const float magnitude = std::ldexp(static_cast<float>(fraction), -24);
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  const uint32_t wide = exponent == 31 ? 0xFFu : exponent + (127 - 15);
-  return std::bit_cast<float>(sign | (wide << 23) | (fraction << 13));
-}
-
-template <typename Stored, typename Convert>
-std::vector<float> Widen(std::span<const uint8_t> bytes, const Convert& convert) {
-  std::vector<float> values(bytes.size() / sizeof(Stored));
-  for (size_t i = 0; i < values.size(); ++i) {
-    Stored stored;
-    std::memcpy(&stored, bytes.data() + i * sizeof(Stored), sizeof(Stored));
-    values[i] = convert(stored);
-  }
-  return values;
-}
 
 absl::StatusOr<std::vector<float>> ReadValues(const GgufTensor& tensor) {
-  if (tensor.type == TensorType::kF32) {
-    return Widen<float>(tensor.data, [](float x) { return x; });
-  }
-  if (tensor.type == TensorType::kF16) return Widen<uint16_t>(tensor.data, FromHalf);
-  if (tensor.type == TensorType::kBF16) {
-    return Widen<uint16_t>(tensor.data, [](uint16_t x) {
-      return std::bit_cast<float>(static_cast<uint32_t>(x) << 16);
-    });
-  }
+  if (IsFloatType(tensor.type)) return WidenFloats(tensor.type, tensor.data);
   return absl::InvalidArgumentError(absl::StrCat("adapter tensor ", ToAbsl(tensor.name),
                                                  " has type ", TraitsOf(tensor.type).name,
                                                  ": expected F32, F16 or BF16"));
@@ -99,7 +66,8 @@ absl::StatusOr<AdapterMatrix> ReadPair(const AdapterTarget& target, const Pair& 
                                                    " rows, lora_b rows of ", pair.b->row_length(),
                                                    ": expected two matrices of the same rank"));
   }
-  if (rank > kMaxRank || pair.a->row_length() > kMaxFeatures || pair.b->rows() > kMaxFeatures) {
+  if (rank > kMaxAdapterRank || pair.a->row_length() > kMaxAdapterFeatures ||
+      pair.b->rows() > kMaxAdapterFeatures) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": rank ", rank, ", in ",
                                                    pair.a->row_length(), ", out ", pair.b->rows(),
                                                    ": more than we support"));

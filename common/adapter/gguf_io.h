@@ -19,6 +19,10 @@
 
 namespace lorikeet {
 
+// What we read at most.
+inline constexpr int kMaxAdapterRank = 1024;
+inline constexpr int kMaxAdapterFeatures = 1 << 24;
+
 // INVALID_ARGUMENT: not an adapter, half of a pair missing, unknown suffix, inconsistent ranks,
 // non-finite values.
 absl::StatusOr<Adapter> ReadAdapter(const std::string& path);
