@@ -1,5 +1,7 @@
 #include "kernels/attention.h"
 
+#include <algorithm>
+
 #include "common/base/status_macros.h"
 #include "kernels/kernel_table.h"
 #include "kernels/parallel.h"
@@ -21,6 +23,12 @@ double ScoreWork(const ConstMatrix& q, const AttentionShape& shape) {
   return 4.0 * static_cast<double>(q.rows * q.cols) * keys;
 }
 
+int64_t Blocks(int64_t rows) { return (rows + kAttentionBlock - 1) / kAttentionBlock; }
+
+// The last, the first, the last but one, the second, ...: blocks of queries have the more keys the
+// later they are, and neighbours in this order together the same.
+int64_t InBalance(int64_t i, int64_t blocks) { return i % 2 == 0 ? blocks - 1 - i / 2 : i / 2; }
+
 }  // namespace
 
 void Attention(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionShape& shape, Matrix out,
@@ -28,9 +36,12 @@ void Attention(ConstMatrix q, ConstMatrix k, ConstMatrix v, const AttentionShape
   CheckShape(q, k, v, shape);
   LORIKEET_CHECK(out.rows == q.rows && out.cols == q.cols);
   const auto& kernels = Kernels();
-  Split(pool, shape.heads, ScoreWork(q, shape), [&](int64_t begin, int64_t end) {
-    for (int64_t head = begin; head < end; ++head) {
-      kernels.attention(q, k, v, shape, out, log_sum_exp, static_cast<int>(head), 0, q.rows);
+  const int64_t blocks = Blocks(q.rows);
+  Split(pool, shape.kv_heads * blocks, ScoreWork(q, shape), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t t = InBalance(i % blocks, blocks) * kAttentionBlock;
+      kernels.attention(q, k, v, shape, out, log_sum_exp, static_cast<int>(i / blocks), t,
+                        std::min(q.rows, t + kAttentionBlock));
     }
   });
 }
@@ -43,12 +54,30 @@ void AttentionBackward(const AttentionBackwardArgs& args, const AttentionShape& 
   LORIKEET_CHECK(args.delta.rows == shape.heads && args.delta.cols == args.q.rows);
   LORIKEET_CHECK(args.log_sum_exp.rows == shape.heads && args.log_sum_exp.cols == args.q.rows);
   const auto& kernels = Kernels();
-  // Gradients of a key/value head gather from its query heads only, so these are independent.
-  Split(pool, shape.kv_heads, 3 * ScoreWork(args.q, shape), [&](int64_t begin, int64_t end) {
+  const int64_t blocks = Blocks(args.q.rows);
+  const int64_t diagonal = Blocks(shape.query_offset);
+  const double work = 3 * ScoreWork(args.q, shape);
+  Split(pool, shape.kv_heads, work, [&](int64_t begin, int64_t end) {
     for (int64_t kv_head = begin; kv_head < end; ++kv_head) {
-      kernels.attention_backward(args, shape, static_cast<int>(kv_head));
+      kernels.attention_backward_start(args, shape, static_cast<int>(kv_head));
     }
   });
+  // Block i of queries against block i + diagonal - distance of keys: at one distance no two pairs
+  // of blocks share queries or keys, so that nobody adds to another's sums, and every sum has its
+  // order.
+  for (int64_t distance = 0; distance < blocks + diagonal; ++distance) {
+    const int64_t first = std::max<int64_t>(0, distance - diagonal);
+    const int64_t count = blocks - first;
+    Split(pool, shape.kv_heads * count, work / static_cast<double>(blocks + diagonal),
+          [&](int64_t begin, int64_t end) {
+            for (int64_t i = begin; i < end; ++i) {
+              const int64_t block = first + i % count;
+              kernels.attention_backward(args, shape, static_cast<int>(i / count),
+                                         block * kAttentionBlock,
+                                         (block + diagonal - distance) * kAttentionBlock);
+            }
+          });
+  }
 }
 
 }  // namespace lorikeet

@@ -1,5 +1,5 @@
-// Causal attention with grouped query heads: training (with backward) and decoding over a key/value
-// cache.
+// Causal attention with grouped query heads, with its backward pass: for training, in f32
+// throughout.  Not for inference: cached_attention.h.
 //
 // Never holds a T x T matrix: scores live in stack tiles; the forward pass keeps the log-sum-exp of
 // each row and the backward pass recomputes probabilities from it.  Source: FlashAttention, arXiv

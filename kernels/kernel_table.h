@@ -38,6 +38,9 @@ inline constexpr int64_t kPanelColumns = 32;
 // Columns that mat_mul_batch_backward works on at once: a multiple of every block's length.
 inline constexpr int64_t kBackwardColumns = 256;
 
+// Queries, and keys, of a tile of attention in training.
+inline constexpr int64_t kAttentionBlock = 64;
+
 // Cached attention of one kv head: query rows [row_begin, row_end) over the keys [key_begin,
 // key_end), at most kChunkKeys of them.  Query row r is query head kv_head * group + r % group of
 // row r / group of q, group = heads / kv_heads; of the keys it sees those below query_offset + r /
@@ -111,13 +114,18 @@ struct KernelTable {
   // x[i] = exp(x[i] - shift), NaN of NaN; returns their sum.
   double (*exponentials)(float* x, int64_t n, float shift);
 
-  // Query rows [t_begin, t_end) of one query head.
+  // --- attention.h: one key/value head and its query heads ---
+  // Query rows [t_begin, t_end).
   void (*attention)(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
                     const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
-                    int head, int64_t t_begin, int64_t t_end);
-  // One key/value head and its query heads.
+                    int kv_head, int64_t t_begin, int64_t t_end);
+  // Sets delta, and the gradients to 0.
+  void (*attention_backward_start)(const AttentionBackwardArgs& args, const AttentionShape& shape,
+                                   int kv_head);
+  // Adds what queries [t, t + kAttentionBlock) owe to keys [key, key + kAttentionBlock) to these
+  // queries' and keys' rows of the gradients.
   void (*attention_backward)(const AttentionBackwardArgs& args, const AttentionShape& shape,
-                             int kv_head);
+                             int kv_head, int64_t t, int64_t key);
 
   // --- cached_attention.h ---
   // One row of one kv head.

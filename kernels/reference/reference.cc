@@ -267,9 +267,9 @@ double Dot(const float* a, const float* b, int n) {
 }
 
 // Adds value row weights[s] * v[s] in one pass with a running maximum.
-void AttentionRange(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
-                    const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
-                    int head, int64_t t_begin, int64_t t_end) {
+void AttendHead(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
+                const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp, int head,
+                int64_t t_begin, int64_t t_end) {
   const int d = shape.head_size;
   const int kv_head = head / (shape.heads / shape.kv_heads);
   double sums[kMaxHeadSize];
@@ -293,6 +293,15 @@ void AttentionRange(const ConstMatrix& q, const ConstMatrix& k, const ConstMatri
   }
 }
 
+void AttentionRange(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
+                    const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
+                    int kv_head, int64_t t_begin, int64_t t_end) {
+  const int group = shape.heads / shape.kv_heads;
+  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+    AttendHead(q, k, v, shape, out, log_sum_exp, head, t_begin, t_end);
+  }
+}
+
 void AttentionBackwardPair(const AttentionBackwardArgs& a, const AttentionShape& shape, int head,
                            int kv_head, int64_t t, int64_t s) {
   const int d = shape.head_size;
@@ -309,8 +318,8 @@ void AttentionBackwardPair(const AttentionBackwardArgs& a, const AttentionShape&
   }
 }
 
-void AttentionBackwardHead(const AttentionBackwardArgs& a, const AttentionShape& shape,
-                           int kv_head) {
+void AttentionBackwardStart(const AttentionBackwardArgs& a, const AttentionShape& shape,
+                            int kv_head) {
   const int d = shape.head_size;
   const int group = shape.heads / shape.kv_heads;
   for (int64_t s = 0; s < shape.query_offset + a.q.rows; ++s) {
@@ -322,7 +331,17 @@ void AttentionBackwardHead(const AttentionBackwardArgs& a, const AttentionShape&
       std::fill_n(a.d_q.row(t) + head * d, d, 0.0f);
       a.delta.row(head)[t] =
           static_cast<float>(Dot(a.d_out.row(t) + head * d, a.out.row(t) + head * d, d));
-      for (int64_t s = FirstKey(shape, t); s <= shape.query_offset + t; ++s) {
+    }
+  }
+}
+
+void AttentionBackwardBlock(const AttentionBackwardArgs& a, const AttentionShape& shape,
+                            int kv_head, int64_t t_begin, int64_t key) {
+  const int group = shape.heads / shape.kv_heads;
+  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
+    for (int64_t t = t_begin; t < std::min(a.q.rows, t_begin + kAttentionBlock); ++t) {
+      const int64_t end = std::min(key + kAttentionBlock, shape.query_offset + t + 1);
+      for (int64_t s = std::max(key, FirstKey(shape, t)); s < end; ++s) {
         AttentionBackwardPair(a, shape, head, kv_head, t, s);
       }
     }
@@ -353,7 +372,8 @@ const KernelTable& ReferenceKernels() {
       .largest = Largest,
       .exponentials = Exponentials,
       .attention = AttentionRange,
-      .attention_backward = AttentionBackwardHead,
+      .attention_backward_start = AttentionBackwardStart,
+      .attention_backward = AttentionBackwardBlock,
       .store_cache_row = reference::StoreCacheRow,
       .attend_chunk = reference::AttendChunk,
       .fold_partial = reference::FoldPartial,

@@ -1,87 +1,157 @@
-// Causal attention by tiles of queries and keys; a tile of scores lies on the stack.  Source: arXiv
-// 2205.14135.
+// Causal attention by tiles of queries and keys, for training; a tile of scores lies on the stack.
+// Source: arXiv 2205.14135.
+//
+// A tile of keys is packed once for all query heads that share it.  Tiles are copied before use,
+// since their rows lie a power of two apart in wide models: a few lines of the nearest cache.
 #ifndef LORIKEET_KERNELS_SIMD_ATTENTION_INL_H_
 #define LORIKEET_KERNELS_SIMD_ATTENTION_INL_H_
 
 #include "kernels/simd/gemm_inl.h"
-#include "kernels/simd/rows_inl.h"
 
 namespace lorikeet {
 namespace {
 
-constexpr int64_t kBlock = 64;  // queries, and keys, of a tile
+constexpr int64_t kBlock = kAttentionBlock;  // queries, and keys, of a tile
+// Heads whose running sums are kept while a tile of keys is packed.
+constexpr int64_t kHeadsTogether = 8;
+
+constexpr int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Of a copied tile: whole panels, and some more so that rows fall into different cache sets.
+constexpr int64_t TileStride(int64_t head_size) { return RoundUp(head_size, kTileCols) + 16; }
+constexpr int64_t kTileFloats = kBlock * TileStride(kMaxHeadSize);
 
 inline int64_t FirstKey(const AttentionShape& shape, int64_t t) {
   return shape.first_key != nullptr ? shape.first_key[t] : 0;
 }
 
-// One head's part of a [rows, heads * head_size] matrix.
+// One head's part of some rows of a [rows, heads * head_size] matrix.
 struct HeadRows {
   const float* data;
   int64_t stride;
   const float* row(int64_t r) const { return data + r * stride; }
 };
-inline HeadRows HeadOf(const ConstMatrix& m, int head, int head_size) {
-  return {m.data + head * head_size, m.stride};
+inline HeadRows HeadOf(const ConstMatrix& m, int64_t head, int64_t head_size, int64_t row) {
+  return {m.data + row * m.stride + head * head_size, m.stride};
 }
 
-// The keys of a tile that one query sees: [begin, end) within the tile.
+// The keys [begin, end) within a tile that one query, or one of several, sees.
 struct Seen {
   int64_t begin;
   int64_t end;
 };
-inline Seen SeenOf(const AttentionShape& shape, int64_t t, int64_t key, int64_t keys) {
-  const int64_t begin = Max(0, FirstKey(shape, t) - key);
-  return {begin, Min(keys, shape.query_offset + t + 1 - key)};
+
+// A tile of queries [t, t + queries) against one of keys [key, key + keys).
+struct PairTile {
+  int64_t t, queries;
+  int64_t key, keys;
+};
+
+// For query t + row.  May be empty: begin >= end.
+inline Seen SeenOf(const AttentionShape& shape, const PairTile& tile, int64_t row) {
+  return {Max(0, FirstKey(shape, tile.t + row) - tile.key),
+          Min(tile.keys, shape.query_offset + tile.t + row + 1 - tile.key)};
 }
 
-// scores [queries, kBlock] = alpha * rows of a times rows of b.
-void Scores(HeadRows a, int64_t queries, HeadRows b, int64_t keys, int64_t head_size, float alpha,
-            float* scores) {
-  if (queries < 4) {  // not worth packing keys
-    for (int64_t i = 0; i < queries; ++i) {
-      for (int64_t s = 0; s < keys; ++s) {
-        scores[i * kBlock + s] = alpha * Dot(a.row(i), b.row(s), head_size);
-      }
-    }
-    return;
+// Later queries see later keys, so that the first row and the last one decide.
+inline bool SeesAll(const AttentionShape& shape, const PairTile& tile) {
+  return SeenOf(shape, tile, 0).end == tile.keys &&
+         SeenOf(shape, tile, tile.queries - 1).begin == 0;
+}
+
+// Calls body(row, rows, seen) for bands of queries; `seen` holds what any of the band sees and is
+// not empty.
+template <typename Body>
+void ForQueryBands(const AttentionShape& shape, const PairTile& tile, const Body& body) {
+  const int64_t band = SeesAll(shape, tile) ? tile.queries : kTileRows;
+  for (int64_t row = 0; row < tile.queries; row += band) {
+    const int64_t rows = Min(band, tile.queries - row);
+    const Seen seen{SeenOf(shape, tile, row).begin, SeenOf(shape, tile, row + rows - 1).end};
+    if (seen.begin < seen.end) body(row, rows, seen);
   }
-  Gemm({.a = a.data,
-        .a_row = a.stride,
-        .a_k = 1,
-        .b = b.data,
-        .b_k = 1,
-        .b_col = b.stride,
-        .c = scores,
-        .c_row = kBlock,
-        .m = queries,
-        .n = keys,
-        .k = head_size,
-        .alpha = alpha,
-        .accumulate = false});
 }
 
-// c [m, head_size] += tile (or its transpose) times rows of b.
-void AddProduct(const float* tile, bool transposed, int64_t m, HeadRows b, int64_t k,
-                int64_t head_size, float* c, int64_t c_row) {
-  Gemm({.a = tile,
-        .a_row = transposed ? 1 : kBlock,
-        .a_k = transposed ? kBlock : 1,
-        .b = b.data,
-        .b_k = b.stride,
-        .b_col = 1,
-        .c = c,
-        .c_row = c_row,
-        .m = m,
-        .n = head_size,
-        .k = k,
-        .alpha = 1.0f,
-        .accumulate = true});
+// to [rows, TileStride], zeros behind head_size as far as vectors reach.
+void CopyTile(HeadRows from, int64_t rows, int64_t head_size, float* to) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* src = from.row(r);
+    float* dst = to + r * TileStride(head_size);
+    int64_t c = 0;
+    for (; c + kLanes <= head_size; c += kLanes) Store(dst + c, Load(src + c));
+    if (c < head_size) Store(dst + c, LoadPart(src + c, head_size - c));
+  }
 }
 
-inline void ZeroOutside(float* row, Seen seen, int64_t keys) {
-  for (int64_t s = 0; s < Min(seen.begin, keys); ++s) row[s] = 0.0f;
-  for (int64_t s = Max(0, seen.end); s < keys; ++s) row[s] = 0.0f;
+// panels [kBlock / kTileCols][head_size][kTileCols]: the rows as columns.
+void PackTile(HeadRows from, int64_t rows, int64_t head_size, float* panels) {
+  for (int64_t r = 0; r < rows; r += kTileCols) {
+    PackTransposed(from.row(r), from.stride, Min(kTileCols, rows - r), head_size,
+                   panels + r * head_size);
+  }
+}
+
+// c [rows, cols] over panels of b that lie `panel` floats apart.
+void RunPanels(Tile tile, bool unit_k, int64_t rows, int64_t cols, int64_t panel) {
+  for (int64_t j = 0; j < cols; j += kTileCols) {
+    RunPanel(tile, unit_k, rows, Min(kTileCols, cols - j));
+    tile.b += panel;
+    tile.c += kTileCols;
+  }
+}
+
+// What columns of scores Scores computes, those before and behind `seen` included.
+inline Seen ColumnsFor(Seen seen) {
+  return {seen.begin / kTileCols * kTileCols, RoundUp(seen.end, kLanes)};
+}
+
+// scores [rows, kBlock] = alpha * rows of the tile a times packed keys, columns ColumnsFor(seen).
+void Scores(const float* a, int64_t rows, const float* panels, int64_t head_size, Seen seen,
+            float alpha, float* scores) {
+  const Seen columns = ColumnsFor(seen);
+  RunPanels({.a = a,
+             .a_stride = TileStride(head_size),
+             .b = panels + columns.begin * head_size,
+             .b_stride = kTileCols,
+             .depth = head_size,
+             .c = scores + columns.begin,
+             .c_row = kBlock,
+             .alpha = alpha,
+             .accumulate = false},
+            /*unit_k=*/true, rows, columns.end - columns.begin, kTileCols * head_size);
+}
+
+// c [rows, head_size] += columns `seen` of scores times these rows of the tile b.
+void AddValues(const float* scores, int64_t rows, Seen seen, const float* b, int64_t head_size,
+               float* c, int64_t c_row) {
+  RunPanels({.a = scores + seen.begin,
+             .a_stride = kBlock,
+             .b = b + seen.begin * TileStride(head_size),
+             .b_stride = TileStride(head_size),
+             .depth = seen.end - seen.begin,
+             .c = c,
+             .c_row = c_row,
+             .alpha = 1.0f,
+             .accumulate = true},
+            /*unit_k=*/true, rows, head_size, kTileCols);
+}
+
+// Lanes [begin, end) of x, which is at column `at`; `other` elsewhere.
+inline Vf Within(Vf x, int64_t at, Seen seen, float other) {
+  Vi column;
+  for (int i = 0; i < kLanes; ++i) column[i] = static_cast<int32_t>(at) + i;
+  const Vi begin = static_cast<int32_t>(seen.begin) - Vi{};
+  const Vi end = static_cast<int32_t>(seen.end) - Vi{};
+  return ((column >= begin) & (column < end)) ? x : Splat(other);
+}
+
+inline float LargestLane(Vf v) {
+#ifdef LORIKEET_SIMD_512
+  return _mm512_reduce_max_ps(v);
+#else
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
+#endif
 }
 
 // Running softmax of one query: turns scores into exp(score - largest) and rescales what came
@@ -90,132 +160,113 @@ struct RunningSoftmax {
   float largest;
   double total;
 
-  void Take(float* scores, Seen seen, int64_t keys, float* out, int64_t head_size) {
-    ZeroOutside(scores, seen, keys);
-    const int64_t n = seen.end - seen.begin;
-    if (n <= 0) return;
-    float* first = scores + seen.begin;
-    const float tile_largest = Largest(first, n);
+  // Columns of scores that are computed but not seen become 0.
+  void Take(float* scores, Seen columns, Seen seen, float* out, int64_t head_size) {
+    const bool whole = seen.begin <= columns.begin && seen.end >= columns.end;
+    Vf most = Splat(-__builtin_inff());
+    for (int64_t c = columns.begin; c < columns.end; c += kLanes) {
+      Vf x = Load(scores + c);
+      if (!whole) {
+        x = Within(x, c, seen, -__builtin_inff());
+        Store(scores + c, x);
+      }
+      most = VecMax(most, x);
+    }
+    if (seen.begin < seen.end) Raise(LargestLane(most), out, head_size);
+    Vf sum = {};
+    for (int64_t c = columns.begin; c < columns.end; c += kLanes) {
+      const Vf p = Exp(Load(scores + c) - largest);
+      Store(scores + c, p);
+      sum += p;
+    }
+    total += static_cast<double>(Sum(sum));
+  }
+
+ private:
+  void Raise(float score, float* out, int64_t head_size) {
     if (total == 0) {
-      largest = tile_largest;
-    } else if (tile_largest > largest) {
-      const float shrink = Exp(Splat(largest - tile_largest))[0];
+      largest = score;
+    } else if (score > largest) {
+      const float shrink = Exp(Splat(largest - score))[0];
       for (int64_t i = 0; i < head_size; ++i) out[i] *= shrink;
       total *= static_cast<double>(shrink);
-      largest = tile_largest;
+      largest = score;
     }
-    ScaledExp(first, n, largest, 1.0f);
-    Vf sum = {};
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) sum += Load(first + i);
-    if (i < n) sum += LoadPart(first + i, n - i);
-    total += static_cast<double>(Sum(sum));
   }
 };
 
-void AttentionTile(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
-                   const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
-                   int head, int64_t t, int64_t queries) {
-  const int64_t d = shape.head_size;
-  const int kv_head = head / (shape.heads / shape.kv_heads);
-  const HeadRows q_rows{q.data + t * q.stride + head * d, q.stride};
-  const HeadRows k_rows = HeadOf(k, kv_head, shape.head_size);
-  const HeadRows v_rows = HeadOf(v, kv_head, shape.head_size);
+struct AttentionArgs {
+  const ConstMatrix& q;
+  const ConstMatrix& k;
+  const ConstMatrix& v;
+  const AttentionShape& shape;
+  const Matrix& out;
+  const Matrix& log_sum_exp;
+};
+
+// What a tile of keys adds to the output of one head.
+void AttendTile(const AttentionArgs& a, const PairTile& tile, int64_t head, const float* keys,
+                const float* values, RunningSoftmax* softmax) {
+  const int64_t d = a.shape.head_size;
+  alignas(64) float queries[kTileFloats];
   alignas(64) float scores[kBlock * kBlock];
-  RunningSoftmax softmax[kBlock];
-  float* out_rows = out.data + t * out.stride + head * d;
-  for (int64_t i = 0; i < queries; ++i) {
-    softmax[i] = {0.0f, 0.0};
-    for (int64_t c = 0; c < d; ++c) out_rows[i * out.stride + c] = 0.0f;
-  }
-  const int64_t end = shape.query_offset + t + queries;
-  for (int64_t key = FirstKey(shape, t) / kBlock * kBlock; key < end; key += kBlock) {
-    const int64_t keys = Min(kBlock, end - key);
-    Scores(q_rows, queries, {k_rows.row(key), k.stride}, keys, d, shape.scale, scores);
-    for (int64_t i = 0; i < queries; ++i) {
-      softmax[i].Take(scores + i * kBlock, SeenOf(shape, t + i, key, keys), keys,
-                      out_rows + i * out.stride, d);
+  CopyTile(HeadOf(a.q, head, d, tile.t), tile.queries, d, queries);
+  float* out = a.out.data + tile.t * a.out.stride + head * d;
+  ForQueryBands(a.shape, tile, [&](int64_t row, int64_t rows, Seen seen) {
+    float* band = scores + row * kBlock;
+    Scores(queries + row * TileStride(d), rows, keys, d, seen, a.shape.scale, band);
+    for (int64_t i = 0; i < rows; ++i) {
+      softmax[row + i].Take(band + i * kBlock, ColumnsFor(seen), SeenOf(a.shape, tile, row + i),
+                            out + (row + i) * a.out.stride, d);
     }
-    AddProduct(scores, /*transposed=*/false, queries, {v_rows.row(key), v.stride}, keys, d,
-               out_rows, out.stride);
+    AddValues(band, rows, seen, values, d, out + row * a.out.stride, a.out.stride);
+  });
+}
+
+void FinishRow(const AttentionArgs& a, int64_t head, int64_t t, const RunningSoftmax& softmax) {
+  float* out = a.out.data + t * a.out.stride + head * a.shape.head_size;
+  const auto inverse = static_cast<float>(1.0 / softmax.total);
+  for (int64_t c = 0; c < a.shape.head_size; ++c) out[c] *= inverse;
+  if (a.log_sum_exp.data == nullptr) return;
+  a.log_sum_exp.data[head * a.log_sum_exp.stride + t] =
+      static_cast<float>(static_cast<double>(softmax.largest) + __builtin_log(softmax.total));
+}
+
+// Query heads [head, head + heads), at most kHeadsTogether, of one key/value head.
+void AttendBlock(const AttentionArgs& a, int64_t head, int64_t heads, int64_t t, int64_t queries) {
+  const int64_t d = a.shape.head_size;
+  const int64_t kv_head = head / (a.shape.heads / a.shape.kv_heads);
+  alignas(64) float keys[kBlock * kMaxHeadSize];
+  alignas(64) float values[kTileFloats];
+  RunningSoftmax softmax[kHeadsTogether][kBlock];
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t i = 0; i < queries; ++i) {
+      softmax[h][i] = {0.0f, 0.0};
+      float* out = a.out.data + (t + i) * a.out.stride + (head + h) * d;
+      for (int64_t c = 0; c < d; ++c) out[c] = 0.0f;
+    }
   }
-  for (int64_t i = 0; i < queries; ++i) {
-    const auto inverse = static_cast<float>(1.0 / softmax[i].total);
-    for (int64_t c = 0; c < d; ++c) out_rows[i * out.stride + c] *= inverse;
-    if (log_sum_exp.data == nullptr) continue;
-    log_sum_exp.data[head * log_sum_exp.stride + t + i] = static_cast<float>(
-        static_cast<double>(softmax[i].largest) + __builtin_log(softmax[i].total));
+  const int64_t end = a.shape.query_offset + t + queries;
+  for (int64_t key = FirstKey(a.shape, t) / kBlock * kBlock; key < end; key += kBlock) {
+    const PairTile tile{.t = t, .queries = queries, .key = key, .keys = Min(kBlock, end - key)};
+    PackTile(HeadOf(a.k, kv_head, d, key), tile.keys, d, keys);
+    CopyTile(HeadOf(a.v, kv_head, d, key), tile.keys, d, values);
+    for (int64_t h = 0; h < heads; ++h) AttendTile(a, tile, head + h, keys, values, softmax[h]);
+  }
+  for (int64_t h = 0; h < heads; ++h) {
+    for (int64_t i = 0; i < queries; ++i) FinishRow(a, head + h, t + i, softmax[h][i]);
   }
 }
 
 void AttentionRange(const ConstMatrix& q, const ConstMatrix& k, const ConstMatrix& v,
                     const AttentionShape& shape, const Matrix& out, const Matrix& log_sum_exp,
-                    int head, int64_t t_begin, int64_t t_end) {
+                    int kv_head, int64_t t_begin, int64_t t_end) {
+  const AttentionArgs args{q, k, v, shape, out, log_sum_exp};
+  const int64_t group = shape.heads / shape.kv_heads;
   for (int64_t t = t_begin; t < t_end; t += kBlock) {
-    AttentionTile(q, k, v, shape, out, log_sum_exp, head, t, Min(kBlock, t_end - t));
-  }
-}
-
-inline void ZeroRows(const Matrix& m, int64_t column, int64_t width, int64_t rows) {
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < width; ++c) m.data[r * m.stride + column + c] = 0.0f;
-  }
-}
-
-// One tile of queries of `head` against one tile of keys: probabilities again, then all three
-// gradients.
-void AttentionBackwardTile(const AttentionBackwardArgs& a, const AttentionShape& shape, int head,
-                           int64_t t, int64_t queries, int64_t key, int64_t keys) {
-  const int64_t d = shape.head_size;
-  const int64_t kv_column = head / (shape.heads / shape.kv_heads) * d;
-  const HeadRows q{a.q.data + t * a.q.stride + head * d, a.q.stride};
-  const HeadRows d_out{a.d_out.data + t * a.d_out.stride + head * d, a.d_out.stride};
-  const HeadRows k{a.k.data + key * a.k.stride + kv_column, a.k.stride};
-  const HeadRows v{a.v.data + key * a.v.stride + kv_column, a.v.stride};
-  alignas(64) float p[kBlock * kBlock];
-  alignas(64) float d_scores[kBlock * kBlock];
-  Scores(q, queries, k, keys, d, shape.scale, p);
-  Scores(d_out, queries, v, keys, d, 1.0f, d_scores);
-  for (int64_t i = 0; i < queries; ++i) {
-    const Seen seen = SeenOf(shape, t + i, key, keys);
-    float* p_row = p + i * kBlock;
-    float* d_row = d_scores + i * kBlock;
-    ZeroOutside(p_row, seen, keys);
-    ZeroOutside(d_row, seen, keys);
-    if (seen.end <= seen.begin) continue;
-    ScaledExp(p_row + seen.begin, seen.end - seen.begin,
-              a.log_sum_exp.data[head * a.log_sum_exp.stride + t + i], 1.0f);
-    const float delta = a.delta.data[head * a.delta.stride + t + i];
-    for (int64_t s = seen.begin; s < seen.end; ++s)
-      d_row[s] = p_row[s] * (d_row[s] - delta) * shape.scale;
-  }
-  AddProduct(p, /*transposed=*/true, keys, d_out, queries, d,
-             a.d_v.data + key * a.d_v.stride + kv_column, a.d_v.stride);
-  AddProduct(d_scores, /*transposed=*/true, keys, q, queries, d,
-             a.d_k.data + key * a.d_k.stride + kv_column, a.d_k.stride);
-  AddProduct(d_scores, /*transposed=*/false, queries, k, keys, d,
-             a.d_q.data + t * a.d_q.stride + head * d, a.d_q.stride);
-}
-
-void AttentionBackwardHead(const AttentionBackwardArgs& a, const AttentionShape& shape,
-                           int kv_head) {
-  const int64_t d = shape.head_size;
-  const int group = shape.heads / shape.kv_heads;
-  const int64_t key_count = shape.query_offset + a.q.rows;
-  ZeroRows(a.d_k, kv_head * d, d, key_count);
-  ZeroRows(a.d_v, kv_head * d, d, key_count);
-  for (int head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-    ZeroRows(a.d_q, head * d, d, a.q.rows);
-    for (int64_t t = 0; t < a.q.rows; ++t) {
-      a.delta.data[head * a.delta.stride + t] = Dot(a.d_out.data + t * a.d_out.stride + head * d,
-                                                    a.out.data + t * a.out.stride + head * d, d);
-    }
-    for (int64_t t = 0; t < a.q.rows; t += kBlock) {
-      const int64_t queries = Min(kBlock, a.q.rows - t);
-      const int64_t end = shape.query_offset + t + queries;
-      for (int64_t key = FirstKey(shape, t) / kBlock * kBlock; key < end; key += kBlock) {
-        AttentionBackwardTile(a, shape, head, t, queries, key, Min(kBlock, end - key));
-      }
+    for (int64_t h = 0; h < group; h += kHeadsTogether) {
+      AttendBlock(args, kv_head * group + h, Min(kHeadsTogether, group - h), t,
+                  Min(kBlock, t_end - t));
     }
   }
 }

@@ -1,10 +1,10 @@
 // The kernels compiled for AVX2, FMA and F16C.  Flags: kernels/CMakeLists.txt.
 #include "kernels/kernel_table.h"
-#include "kernels/simd/attention_inl.h"
 #include "kernels/simd/cached_attention_kernels.h"
 #include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
+#include "kernels/simd/train_kernels.h"
 #include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
 #include "kernels/simd/vocabulary_inl.h"
@@ -32,8 +32,9 @@ const KernelTable& Avx2Kernels() {
       .scaled_exp = ScaledExp,
       .largest = Largest,
       .exponentials = Exponentials,
-      .attention = AttentionRange,
-      .attention_backward = AttentionBackwardHead,
+      .attention = avx2::AttendQueries,
+      .attention_backward_start = avx2::StartAttentionBackward,
+      .attention_backward = avx2::AttentionBackwardTile,
       .store_cache_row = avx2::StoreCacheRow,
       .attend_chunk = avx2::AttendChunk,
       .fold_partial = avx2::FoldPartial,

@@ -1,11 +1,11 @@
 // The kernels compiled for AVX-512 F, BW, VL, DQ and VNNI.  Flags: kernels/CMakeLists.txt.
 #define LORIKEET_SIMD_512
 #include "kernels/kernel_table.h"
-#include "kernels/simd/attention_inl.h"
 #include "kernels/simd/cached_attention_kernels.h"
 #include "kernels/simd/fast_kernels.h"
 #include "kernels/simd/matmul_inl.h"
 #include "kernels/simd/rows_inl.h"
+#include "kernels/simd/train_kernels.h"
 #include "kernels/simd/unpack_inl.h"
 #include "kernels/simd/vec_inl.h"
 #include "kernels/simd/vocabulary_inl.h"
@@ -33,8 +33,9 @@ const KernelTable& Avx512Kernels() {
       .scaled_exp = ScaledExp,
       .largest = Largest,
       .exponentials = Exponentials,
-      .attention = AttentionRange,
-      .attention_backward = AttentionBackwardHead,
+      .attention = avx512::AttendQueries,
+      .attention_backward_start = avx512::StartAttentionBackward,
+      .attention_backward = avx512::AttentionBackwardTile,
       .store_cache_row = avx512::StoreCacheRow,
       .attend_chunk = avx512::AttendChunk,
       .fold_partial = avx512::FoldPartial,

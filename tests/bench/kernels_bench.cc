@@ -15,7 +15,6 @@
 #include <vector>
 
 #include "common/base/thread_pool.h"
-#include "kernels/attention.h"
 #include "kernels/fast_matmul.h"
 #include "kernels/isa.h"
 #include "kernels/matmul.h"
@@ -187,42 +186,6 @@ void BM_GemmLora(benchmark::State& state, int variant) {
   SetGflops(state, 2.0 * static_cast<double>(t * c * r));
 }
 
-void BM_Attention(benchmark::State& state, bool backward) {
-  const int64_t t = 512;
-  const AttentionShape shape{.heads = 14, .kv_heads = 2, .head_size = 64, .scale = 0.125f};
-  const Buffer q(t, 896), k(t, 128), v(t, 128), d_out(t, 896);
-  Buffer out(t, 896), lse(14, t), delta(14, t), d_q(t, 896), d_k(t, 128), d_v(t, 128);
-  Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
-  const AttentionBackwardArgs args{.q = q.matrix,
-                                   .k = k.matrix,
-                                   .v = v.matrix,
-                                   .out = out.matrix,
-                                   .log_sum_exp = lse.matrix,
-                                   .d_out = d_out.matrix,
-                                   .d_q = d_q.matrix,
-                                   .d_k = d_k.matrix,
-                                   .d_v = d_v.matrix,
-                                   .delta = delta.matrix};
-  for (auto _ : state) {
-    if (backward) {
-      AttentionBackward(args, shape, pool.get());
-    } else {
-      Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
-    }
-  }
-  SetGflops(state, (backward ? 10.0 : 4.0) * 14 * 64 * static_cast<double>(t * t) / 2);
-}
-
-void BM_AttentionDecode(benchmark::State& state) {
-  const int64_t positions = 2048;
-  const AttentionShape shape{
-      .heads = 14, .kv_heads = 2, .head_size = 64, .scale = 0.125f, .query_offset = positions - 1};
-  const Buffer q(1, 896), k(positions, 128), v(positions, 128);
-  Buffer out(1, 896);
-  for (auto _ : state) Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, {}, pool.get());
-  SetGflops(state, 4.0 * 14 * 64 * static_cast<double>(positions));
-}
-
 void BM_CrossEntropy(benchmark::State& state) {
   const int64_t t = 16, v = 151936;
   Buffer logits(t, v);
@@ -366,9 +329,6 @@ void Register() {
                           .c_str(),
                       BM_GemmLora, variant);
   }
-  RegisterBenchmark("Attention/T512", BM_Attention, false);
-  RegisterBenchmark("AttentionBackward/T512", BM_Attention, true);
-  RegisterBenchmark("AttentionDecode/2048", BM_AttentionDecode);
   RegisterBenchmark("CrossEntropyBackward", BM_CrossEntropy);
 }
 

@@ -125,43 +125,77 @@ TEST_P(AttentionTest, GradientsMatchFiniteDifferences) {
   }
 }
 
+// Forward and backward over t_count queries: d_q, d_k, d_v and the output, one after the other.
+std::vector<float> RunBothWays(const AttentionShape& shape, int64_t t_count, int threads) {
+  const int64_t keys = shape.query_offset + t_count;
+  const int64_t width = int64_t{shape.heads} * shape.head_size;
+  const int64_t kv_width = int64_t{shape.kv_heads} * shape.head_size;
+  const Tensor q(t_count, width, 1, 1.0f, 2), k(keys, kv_width, 2), v(keys, kv_width, 3);
+  const Tensor d_out(t_count, width, 4);
+  Tensor out(t_count, width, 0), lse(shape.heads, t_count, 0), delta(shape.heads, t_count, 0);
+  Tensor d_q(t_count, width, 5), d_k(keys, kv_width, 6, 1.0f, 3), d_v(keys, kv_width, 7);
+  const Tensor before = d_k;
+  ThreadPool pool(threads);
+  Attention(q.view(), k.view(), v.view(), shape, out.view(), lse.view(), &pool);
+  AttentionBackward({.q = q.view(),
+                     .k = k.view(),
+                     .v = v.view(),
+                     .out = out.view(),
+                     .log_sum_exp = lse.view(),
+                     .d_out = d_out.view(),
+                     .d_q = d_q.view(),
+                     .d_k = d_k.view(),
+                     .d_v = d_v.view(),
+                     .delta = delta.view()},
+                    shape, &pool);
+  for (int64_t r = 0; r < keys; ++r) {
+    for (int64_t c = kv_width; c < d_k.stride; ++c) EXPECT_EQ(d_k.at(r, c), before.at(r, c));
+  }
+  std::vector<float> all = d_q.data;
+  for (const Tensor* tensor : {&d_k, &d_v, &out}) {
+    all.insert(all.end(), tensor->data.begin(), tensor->data.end());
+  }
+  return all;
+}
+
 // Long sequences cross tile borders: the instruction set against the reference.
 TEST_P(AttentionTest, LongBackwardMatchesTheReference) {
-  std::vector<int32_t> first(170);
-  for (int t = 0; t < 170; ++t) first[static_cast<size_t>(t)] = t < 70 ? 0 : t < 75 ? 70 : 75;
-  for (const bool packed : {false, true}) {
-    const AttentionShape shape{.heads = 4,
-                               .kv_heads = 2,
-                               .head_size = 24,
+  std::vector<int32_t> first(200);
+  for (int t = 0; t < 200; ++t) {
+    first[static_cast<size_t>(t)] = t < 70 ? 0 : t < 75 ? 70 : t < 139 ? 75 : 139;
+  }
+  const AttentionShape shapes[] = {
+      {.heads = 4, .kv_heads = 2, .head_size = 24, .scale = 0.2f},
+      {.heads = 4, .kv_heads = 2, .head_size = 64, .scale = 0.1f, .first_key = first.data()},
+      {.heads = 9, .kv_heads = 1, .head_size = 10, .scale = 0.3f},
+      {.heads = 3, .kv_heads = 3, .head_size = 80, .scale = 0.1f, .first_key = first.data()},
+      {.heads = 2, .kv_heads = 1, .head_size = 256, .scale = 0.05f},
+      {.heads = 2, .kv_heads = 1, .head_size = 16, .scale = 0.2f, .query_offset = 40},
+      {.heads = 2, .kv_heads = 1, .head_size = 16, .scale = 0.2f, .query_offset = 128},
+  };
+  for (const AttentionShape& shape : shapes) {
+    for (const int64_t t_count : {65, 128, 170, 200}) {
+      if (shape.head_size > 100 && t_count > 128) continue;
+      const auto got = RunBothWays(shape, t_count, 2);
+      SetIsaForTest(Isa::kReference);
+      const auto want = RunBothWays(shape, t_count, 1);
+      SetIsaForTest(GetParam());
+      ExpectGradient(got, {want.begin(), want.end()}, "all", 1e-5);
+    }
+  }
+}
+
+TEST_P(AttentionTest, ThreadsDoNotChangeABit) {
+  std::vector<int32_t> first(200);
+  for (int t = 0; t < 200; ++t) first[static_cast<size_t>(t)] = t < 90 ? 0 : 90;
+  for (const int kv_heads : {1, 3}) {
+    const AttentionShape shape{.heads = 3,
+                               .kv_heads = kv_heads,
+                               .head_size = 32,
                                .scale = 0.2f,
-                               .first_key = packed ? first.data() : nullptr};
-    const Tensor q(170, 96, 1, 1.0f, 2), k(170, 48, 2), v(170, 48, 3), d_out(170, 96, 4);
-    ThreadPool pool(2);
-    const auto run = [&] {
-      Tensor out(170, 96, 0), lse(4, 170, 0), delta(4, 170, 0);
-      Tensor d_q(170, 96, 5), d_k(170, 48, 6), d_v(170, 48, 7);
-      Attention(q.view(), k.view(), v.view(), shape, out.view(), lse.view(), &pool);
-      AttentionBackward({.q = q.view(),
-                         .k = k.view(),
-                         .v = v.view(),
-                         .out = out.view(),
-                         .log_sum_exp = lse.view(),
-                         .d_out = d_out.view(),
-                         .d_q = d_q.view(),
-                         .d_k = d_k.view(),
-                         .d_v = d_v.view(),
-                         .delta = delta.view()},
-                        shape, &pool);
-      std::vector<float> all = d_q.data;
-      all.insert(all.end(), d_k.data.begin(), d_k.data.end());
-      all.insert(all.end(), d_v.data.begin(), d_v.data.end());
-      return all;
-    };
-    const auto got = run();
-    SetIsaForTest(Isa::kReference);
-    const auto want = run();
-    SetIsaForTest(GetParam());
-    ExpectGradient(got, {want.begin(), want.end()}, "all", 1e-5);
+                               .first_key = first.data()};
+    const auto one = RunBothWays(shape, 200, 1);
+    for (const int threads : {2, 5}) EXPECT_EQ(RunBothWays(shape, 200, threads), one);
   }
 }
 
