@@ -41,7 +41,7 @@ constexpr int kMaxDimension = 1 << 20;
 constexpr int64_t kPoolValues = int64_t{1} << 20;
 constexpr int64_t kSlabBytes = int64_t{1} << 23;
 
-// How a tensor is filled: a matrix from the pool, a vector of mean + spread * normal, or given.
+// How a tensor is filled: mean + spread * normal (matrices of spread 0: from the pool), or given.
 struct PlannedTensor {
   std::string name;
   TensorType type = TensorType::kF32;
@@ -70,6 +70,7 @@ class Plan {
   explicit Plan(const RandomModelOptions& options)
       : shape_(options.shape),
         type_(options.type),
+        init_(options.init),
         outline_{.layer_count = shape_.layers,
                  .tied_output = shape_.tied,
                  .grouped_heads = shape_.heads != shape_.kv_heads} {
@@ -110,16 +111,23 @@ class Plan {
     tensors_.push_back({.name = name,
                         .type = ChooseTensorType(type_, outline_, name, shape, TensorType::kF32),
                         .shape = shape,
+                        .spread = init_ == WeightInit::kTraining ? TrainingSpread(name) : 0.0f,
                         .given = {}});
   }
+  float TrainingSpread(const std::string& name) const {
+    const bool residual =
+        name.ends_with(".attn_output.weight") || name.ends_with(".ffn_down.weight");
+    return residual ? 0.02f / std::sqrt(2.0f * static_cast<float>(shape_.layers)) : 0.02f;
+  }
   void Vector(const std::string& name, int64_t size, float mean) {
-    constexpr float kSpread = 0.1f;
+    const float spread = init_ == WeightInit::kTraining ? 0.0f : 0.1f;
     tensors_.push_back(
-        {.name = name, .shape = {size}, .mean = mean, .spread = kSpread, .given = {}});
+        {.name = name, .shape = {size}, .mean = mean, .spread = spread, .given = {}});
   }
 
   const ModelShape& shape_;
   FileType type_;
+  WeightInit init_;
   ModelOutline outline_;
   std::vector<PlannedTensor> tensors_;
 };
@@ -168,6 +176,7 @@ class RowSource {
   // Rows [begin, end) of matrix `index`.
   std::vector<uint8_t> Rows(const PlannedTensor& tensor, uint64_t index, int64_t begin,
                             int64_t end) {
+    if (tensor.spread > 0) return NormalRows(tensor, index, begin, end);
     const int64_t columns = tensor.shape[0];
     const int64_t values = columns % kPieceValues == 0 ? kPieceValues : std::gcd(columns, 32);
     const std::vector<uint8_t>& pieces = Pieces(tensor.type, columns);
@@ -182,6 +191,22 @@ class RowSource {
           const int64_t pick = static_cast<int64_t>(rng.Next() >> 32) % (kPoolValues / values);
           std::memcpy(to, pieces.data() + pick * piece_bytes, piece_bytes);
         }
+      }
+    });
+    return out;
+  }
+
+  // The same without the pool.
+  std::vector<uint8_t> NormalRows(const PlannedTensor& tensor, uint64_t index, int64_t begin,
+                                  int64_t end) {
+    const int64_t columns = tensor.shape[0], row_bytes = RowBytes(tensor.type, columns);
+    std::vector<uint8_t> out((end - begin) * row_bytes);
+    pool_->ParallelFor(end - begin, 16, [&](int64_t first, int64_t last) {
+      std::vector<float> row(columns);
+      for (int64_t r = first; r < last; ++r) {
+        Rng rng(seed_ ^ (index << 40) ^ static_cast<uint64_t>(begin + r));
+        for (float& x : row) x = tensor.mean + tensor.spread * static_cast<float>(rng.Normal());
+        QuantizeRow(tensor.type, row.data(), columns, out.data() + r * row_bytes);
       }
     });
     return out;

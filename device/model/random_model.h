@@ -1,6 +1,6 @@
-// GGUF models of a given shape with random weights, for benchmarks: speed and memory depend on
-// shapes and types, not on what the numbers say.  Not for learning: nothing such a model writes
-// means anything.
+// GGUF models of a given shape with random weights: for benchmarks (speed and memory depend on
+// shapes and types, not on what the numbers say), or to train from scratch.  Nothing such a model
+// writes means anything.
 #ifndef LORIKEET_DEVICE_MODEL_RANDOM_MODEL_H_
 #define LORIKEET_DEVICE_MODEL_RANDOM_MODEL_H_
 
@@ -39,8 +39,19 @@ std::optional<ModelShape> FindModelShape(std::string_view name);
 // "qwen2.5-0.5b, ..." for help and error messages.
 std::string ModelShapeNames();
 
+enum class WeightInit {
+  // Matrices with rows of C values are N(0, 1/C), drawn with repetition from a pool of rounded
+  // pieces: fast, and activations keep their size.  Norms are about 1, biases about 0.
+  kMeasuring,
+  // Where training starts (GPT-2, Radford et al. 2019, section 2.3): matrices N(0, 0.02^2), those
+  // that add to the residual stream (attn_output, ffn_down) scaled by 1 / sqrt(2 layers); norms are
+  // 1, biases 0.
+  kTraining,
+};
+
 struct RandomModelOptions {
   ModelShape shape;
+  WeightInit init = WeightInit::kMeasuring;
   FileType type = FileType::kF16;
   // Copied from here, padded to shape.vocabulary; null: a small synthetic byte-level vocabulary.
   std::shared_ptr<const GgufFile> vocabulary;
@@ -48,8 +59,7 @@ struct RandomModelOptions {
 };
 
 // Writes the file piece by piece; its bytes.  The same seed and shape give the same weights in each
-// type, before rounding; weights of a matrix with rows of C values are N(0, 1/C), drawn with
-// repetition from a pool of rounded pieces, so that activations keep their size.
+// type, before rounding, whatever the threads.
 // INVALID_ARGUMENT: a shape that no model has, or a vocabulary that is too large for it.
 absl::StatusOr<uint64_t> WriteRandomModel(
     const RandomModelOptions& options, const std::string& path, ThreadPool* pool,

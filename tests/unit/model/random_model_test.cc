@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "common/base/file.h"
@@ -81,6 +82,35 @@ TEST_F(RandomModelTest, OneSeedIsOneModelInEveryTypeAndThreadCount) {
   EXPECT_EQ(ReadFile(path_).value(), first);
   options_.seed = 2;
   EXPECT_NE(Values(*Write(), "blk.0.attn_q.weight"), exact);
+}
+
+// Spreads to within ten deviations; every number its own draw.
+TEST_F(RandomModelTest, TrainingStartsFromSmallNormalWeights) {
+  options_.init = WeightInit::kTraining;
+  options_.type = FileType::kF32;
+  options_.shape.architecture = "qwen2";
+  options_.shape.tied = false;
+  const auto file = Write();
+  const std::string first = ReadFile(path_).value();
+  for (const GgufTensor& tensor : file->tensors()) {
+    const std::string name(tensor.name);
+    const std::vector<float> values = Values(*file, name.c_str());
+    if (tensor.rows() == 1) {
+      const float want = name.ends_with("bias") ? 0.0f : 1.0f;
+      EXPECT_EQ(values, std::vector<float>(values.size(), want)) << name;
+      continue;
+    }
+    double squares = 0;
+    for (const float value : values) squares += static_cast<double>(value) * value;
+    const bool residual = name.ends_with("attn_output.weight") || name.ends_with("ffn_down.weight");
+    const double spread = residual ? 0.01 : 0.02;  // two layers
+    const auto count = static_cast<double>(values.size());
+    EXPECT_NEAR(std::sqrt(squares / count) / spread, 1, 10 / std::sqrt(2 * count)) << name;
+    EXPECT_GT(std::set<float>(values.begin(), values.end()).size(), values.size() / 2) << name;
+  }
+  ThreadPool one(1);
+  ASSERT_TRUE(WriteRandomModel(options_, path_, &one).ok());
+  EXPECT_EQ(ReadFile(path_).value(), first);
 }
 
 TEST_F(RandomModelTest, CopiesAVocabularyAndPadsIt) {
