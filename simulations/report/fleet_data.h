@@ -21,7 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/adapter/catalog.h"
-#include "simulations/report/svg_plot.h"
+#include "common/report/svg_plot.h"
 
 namespace lorikeet {
 

@@ -7,9 +7,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "simulations/report/html_page.h"
+#include "common/report/html_page.h"
+#include "common/report/svg_plot.h"
 #include "simulations/report/persona_map.h"
-#include "simulations/report/svg_plot.h"
 
 namespace lorikeet {
 namespace {

@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "simulations/report/svg_plot.h"
+#include "common/report/svg_plot.h"
 
 namespace lorikeet {
 

@@ -2,8 +2,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "simulations/report/html_page.h"
-#include "simulations/report/svg_plot.h"
+#include "common/report/html_page.h"
+#include "common/report/svg_plot.h"
 #include "simulations/scenarios/fleet_run.h"
 
 namespace lorikeet {

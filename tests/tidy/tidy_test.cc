@@ -18,6 +18,7 @@ const std::vector<std::string> kOwnFolders = {"common", "kernels", "device", "co
 const std::map<std::string, int> kRank = {
     {"common/base", 0},
     {"common/cli", 10},
+    {"common/report", 10},
     {"common/sqlite", 10},
     {"common/crypto", 10},
     {"common/gguf", 10},

@@ -1,7 +1,7 @@
 // A self-contained HTML page: no script, no link, no font from elsewhere; readable on a phone and
 // in the dark.
-#ifndef LORIKEET_SIMULATIONS_REPORT_HTML_PAGE_H_
-#define LORIKEET_SIMULATIONS_REPORT_HTML_PAGE_H_
+#ifndef LORIKEET_COMMON_REPORT_HTML_PAGE_H_
+#define LORIKEET_COMMON_REPORT_HTML_PAGE_H_
 
 #include <string>
 #include <string_view>
@@ -34,4 +34,4 @@ class HtmlPage {
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_SIMULATIONS_REPORT_HTML_PAGE_H_
+#endif  // LORIKEET_COMMON_REPORT_HTML_PAGE_H_

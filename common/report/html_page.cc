@@ -1,4 +1,4 @@
-#include "simulations/report/html_page.h"
+#include "common/report/html_page.h"
 
 #include "absl/strings/str_cat.h"
 #include "common/base/strings.h"

@@ -1,4 +1,4 @@
-#include "simulations/report/svg_plot.h"
+#include "common/report/svg_plot.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "simulations/report/html_page.h"
+#include "common/report/html_page.h"
 
 namespace lorikeet {
 namespace {
@@ -138,14 +138,19 @@ std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes
   const Frame frame(x, y, axes, Frame::LegendRows(names.size()));
   std::string svg = absl::StrCat(frame.Open(), frame.YGrid(), frame.XTicks(), frame.Labels());
   for (size_t i = 0; i < series.size(); ++i) {
-    std::string path;
+    std::string path, dot;
+    int drawn = 0;
     for (const auto& point : series[i].points) {
       if (!std::isfinite(point.x) || !std::isfinite(point.y)) continue;
       absl::StrAppendFormat(&path, "%.1f,%.1f ", frame.X(point.x), frame.Y(point.y));
+      dot = absl::StrFormat("<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>", i % 10,
+                            frame.X(point.x), frame.Y(point.y));
+      ++drawn;
     }
     absl::StrAppendFormat(&svg,
                           "<polyline class=\"line s%d\" points=\"%s\"><title>%s</title></polyline>",
                           i % 10, path, EscapeHtml(series[i].name));
+    if (drawn == 1) absl::StrAppend(&svg, dot);
   }
   return absl::StrCat(svg, frame.Legend(names), "</svg>");
 }

@@ -1,7 +1,7 @@
 // Plots as inline SVG: lines, grouped bars, labelled points.  Colours come from the page's style
 // (classes s0..s9).
-#ifndef LORIKEET_SIMULATIONS_REPORT_SVG_PLOT_H_
-#define LORIKEET_SIMULATIONS_REPORT_SVG_PLOT_H_
+#ifndef LORIKEET_COMMON_REPORT_SVG_PLOT_H_
+#define LORIKEET_COMMON_REPORT_SVG_PLOT_H_
 
 #include <string>
 #include <vector>
@@ -25,7 +25,8 @@ struct LineSeries {
   std::string name;
   std::vector<PlotPoint> points;  // non-finite ones are left out
 };
-// One line a series, with a legend and round axis ticks.  Empty series make an empty frame.
+// One line a series (a single point: a dot), with a legend and round axis ticks.  Empty series make
+// an empty frame.
 std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes);
 
 struct BarGroup {
@@ -50,4 +51,4 @@ std::vector<double> RoundTicks(double low, double high, int count);
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_SIMULATIONS_REPORT_SVG_PLOT_H_
+#endif  // LORIKEET_COMMON_REPORT_SVG_PLOT_H_
