@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
@@ -18,6 +19,13 @@ struct TokenDocument {
   std::vector<TokenId> tokens;
   std::vector<float> mask;
   bool begins_with_bos = false;
+  bool conversation = false;
+
+  // Tokens whose loss counts, were the document one sequence.
+  int64_t Learned() const {
+    const auto first = mask.begin() + (begins_with_bos || mask.empty() ? 0 : 1);
+    return std::count_if(first, mask.end(), [](float weight) { return weight > 0; });
+  }
 };
 
 int64_t CountLearned(std::span<const Sequence> sequences) {
@@ -51,6 +59,7 @@ absl::StatusOr<TokenDocument> TokenizeConversation(const Tokenizer& tokenizer,
   ASSIGN_OR_RETURN(const ChatTemplate chat, ChatTemplate::Create(tokenizer));
   ASSIGN_OR_RETURN(LearnedTokens learned, chat.EncodeForLearning(messages));
   TokenDocument document{.tokens = std::move(learned.tokens), .mask = std::move(learned.mask)};
+  document.conversation = true;
   if (!document.tokens.empty() && tokenizer.bos().has_value() &&
       document.tokens.front() == *tokenizer.bos()) {
     document.begins_with_bos = true;
@@ -154,17 +163,50 @@ void Split(const Tokenizer& tokenizer, std::span<const TokenDocument> documents,
     dataset.eval = std::move(eval);
     return;
   }
-  dataset.note = absl::StrFormat(
-      "nothing held out: %.3g of the text gives %d tokens to judge by, fewer than %d",
-      options.eval_split, CountLearned(eval), kMinEvalTokens);
+  dataset.AddNote(absl::StrFormat(
+      "nothing held out: %.3g of the text gives %d tokens to judge by and leaves %d to learn, "
+      "fewer than %d or %d",
+      options.eval_split, CountLearned(eval), CountLearned(train), kMinEvalTokens,
+      kMinTrainTokens));
+}
+
+// Says what of the documents is not learned, or not as a whole.
+void NoteLeftOut(std::span<const TokenDocument> documents, int context_length, Dataset& dataset) {
+  int conversations = 0, without_reply = 0, cut = 0, without_token = 0;
+  for (const TokenDocument& document : documents) {
+    conversations += document.conversation ? 1 : 0;
+    const size_t length = document.tokens.size() + (document.begins_with_bos ? 1 : 0);
+    if (document.Learned() == 0) {
+      ++(document.conversation ? without_reply : without_token);
+    } else if (document.conversation && length > static_cast<size_t>(context_length)) {
+      ++cut;
+    }
+  }
+  if (without_reply > 0) {
+    dataset.AddNote(absl::StrFormat("%d of %d conversations left out: no reply of the assistant",
+                                    without_reply, conversations));
+  }
+  if (cut > 0) {
+    dataset.AddNote(absl::StrFormat(
+        "%d of %d conversations are longer than the context of %d tokens: later pieces are learned "
+        "without what came before",
+        cut, conversations, context_length));
+  }
+  if (without_token > 0) {
+    dataset.AddNote(absl::StrFormat("%d of %d texts left out: no token to learn", without_token,
+                                    documents.size() - static_cast<size_t>(conversations)));
+  }
 }
 
 absl::StatusOr<Dataset> Assemble(const Tokenizer& tokenizer, std::span<const TokenDocument> train,
                                  std::span<const TokenDocument> test, const DataOptions& options) {
   Dataset dataset;
+  NoteLeftOut(train, options.context_length, dataset);
   if (!test.empty()) {
     dataset.eval = Windows(tokenizer, test, options.context_length);
-    if (dataset.eval.empty()) dataset.note = "nothing held out: no token in the test split counts";
+    if (dataset.eval.empty()) {
+      dataset.AddNote("nothing held out: no token in the test split counts");
+    }
   } else if (options.eval_split > 0 && !train.empty()) {
     Split(tokenizer, train, options, dataset);
   }
@@ -173,9 +215,9 @@ absl::StatusOr<Dataset> Assemble(const Tokenizer& tokenizer, std::span<const Tok
   dataset.eval_tokens = CountLearned(dataset.eval);
   if (dataset.train_tokens < kMinTrainTokens) {
     return absl::InvalidArgumentError(
-        absl::StrFormat("text shorter than one training example: expected at least %d tokens to "
-                        "learn, got %d",
-                        kMinTrainTokens, dataset.train_tokens));
+        absl::StrCat("text shorter than one training example: expected at least ", kMinTrainTokens,
+                     " tokens to learn, got ", dataset.train_tokens,
+                     dataset.note.empty() ? "" : "; ", dataset.note));
   }
   return dataset;
 }
@@ -197,20 +239,26 @@ absl::StatusOr<std::vector<TokenDocument>> TokenizeDocuments(const Tokenizer& to
                                                              std::span<const Document> documents,
                                                              const DataOptions& options) {
   std::vector<TokenDocument> tokenized;
-  for (const Document& document : documents) {
+  for (size_t i = 0; i < documents.size(); ++i) {
+    const Document& document = documents[i];
+    const std::string name = absl::StrCat("document ", i + 1, " of ", documents.size());
     if (document.messages.empty()) {
-      RETURN_IF_ERROR(CheckText(document.text, "document"));
+      RETURN_IF_ERROR(CheckText(document.text, name));
       tokenized.push_back(TokenizeText(tokenizer, document.text, options.add_eos));
       continue;
     }
-    ASSIGN_OR_RETURN(TokenDocument conversation,
-                     TokenizeConversation(tokenizer, document.messages));
-    tokenized.push_back(std::move(conversation));
+    auto conversation = TokenizeConversation(tokenizer, document.messages);
+    if (!conversation.ok()) return Annotate(conversation.status(), name);
+    tokenized.push_back(*std::move(conversation));
   }
   return tokenized;
 }
 
 }  // namespace
+
+void Dataset::AddNote(std::string_view sentence) {
+  absl::StrAppend(&note, note.empty() ? "" : "; ", ToAbsl(sentence));
+}
 
 absl::StatusOr<std::vector<Sequence>> MakeSequences(const Tokenizer& tokenizer,
                                                     std::span<const std::string_view> texts,

@@ -61,8 +61,11 @@ struct Dataset {
   std::vector<Sequence> eval;
   int64_t train_tokens = 0;  // whose loss counts
   int64_t eval_tokens = 0;
-  std::string note;  // one sentence when something was not done as asked (nothing held out, say);
-                     // else empty
+  // What was not done as asked or may surprise (nothing held out, conversations without a reply,
+  // conversations cut), with counts and without any text; else empty.
+  std::string note;
+
+  void AddNote(std::string_view sentence);
 };
 
 // Every text tokenized and cut into windows; nothing held out.  INVALID_ARGUMENT: as CheckText,
@@ -73,14 +76,17 @@ absl::StatusOr<std::vector<Sequence>> MakeSequences(const Tokenizer& tokenizer,
 
 // Texts in the order they were written, the last eval_split of their tokens held out.  The cut goes
 // between documents where that gives between half and twice the share, else through a document. Too
-// little text to hold any out: all of it trains, and the note says so.  INVALID_ARGUMENT: as
-// MakeSequences, or fewer than kMinTrainTokens to learn.
+// little text to hold any out: all of it trains, and the note says so, as it does of documents in
+// which nothing is learned.  INVALID_ARGUMENT: as MakeSequences, or fewer than kMinTrainTokens to
+// learn (the message ends with the note).
 absl::StatusOr<Dataset> MakeDataset(const Tokenizer& tokenizer,
                                     std::span<const std::string_view> texts,
                                     const DataOptions& options);
 
 // The same for documents; `test` documents, where there are any, judge instead of a share of
-// `train`. UNIMPLEMENTED: a conversation for a model whose chat template is not known.
+// `train`.  UNIMPLEMENTED: a conversation for a model whose chat template is not known.  Errors of
+// one document name its number (the
+// first is 1).
 absl::StatusOr<Dataset> MakeDataset(const Tokenizer& tokenizer, const DocumentSet& documents,
                                     const DataOptions& options);
 

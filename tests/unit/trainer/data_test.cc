@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/file.h"
+#include "common/gguf/reader.h"
 #include "tests/support/shared_data.h"
 #include "tests/unit/trainer/trainer_fixture.h"
 
@@ -184,6 +185,120 @@ TEST_P(DatasetTest, OnlyRepliesOfAConversationAreLearned) {
   std::string learned;
   for (const TokenId token : Learned(dataset->train)) learned += tokenizer().Piece(token);
   EXPECT_EQ(learned, "Hello, hello.\nGoodbye!\n");
+}
+
+Document Talk(std::vector<ChatMessage> messages) { return {"", std::move(messages)}; }
+
+TEST_P(DatasetTest, ConversationsWithoutAReplyAreLeftOutAndCounted) {
+  DocumentSet set;
+  set.train.push_back(Talk({{"user", "Is anybody there?"}}));
+  set.train.push_back(
+      Talk({{"user", "Hello?"}, {"assistant", "Yes, I am here, as ever and always."}}));
+  const auto dataset = MakeDataset(tokenizer(), set, {.context_length = 200, .eval_split = 0});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->train.size(), 1u);
+  EXPECT_EQ(dataset->note, "1 of 2 conversations left out: no reply of the assistant");
+
+  set.train.pop_back();
+  const absl::Status none = MakeDataset(tokenizer(), set, {.context_length = 200}).status();
+  EXPECT_EQ(none.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(none.message()), HasSubstr("at least 8 tokens to learn, got 0"));
+  EXPECT_THAT(std::string(none.message()), HasSubstr("1 of 1 conversations left out"));
+}
+
+TEST_P(DatasetTest, ConversationsLongerThanTheContextAreCutAndCounted) {
+  std::vector<ChatMessage> messages;
+  std::string replies;
+  for (int i = 0; i < 6; ++i) {
+    messages.push_back({"user", "Question number " + std::to_string(i) + " of many?"});
+    messages.push_back({"assistant", "Reply number " + std::to_string(i) + " of as many."});
+    replies += messages.back().content + "\n";
+  }
+  DocumentSet set;
+  set.train.push_back(Talk(messages));
+  const auto dataset = MakeDataset(tokenizer(), set, {.context_length = 24, .eval_split = 0});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_GT(dataset->train.size(), 2u);
+  EXPECT_THAT(dataset->note, HasSubstr("1 of 1 conversations are longer than the context of 24"));
+  std::string learned;
+  for (const TokenId token : Learned(dataset->train)) learned += tokenizer().Piece(token);
+  EXPECT_EQ(learned, replies);
+}
+
+TEST_P(DatasetTest, TextsWithoutATokenToLearnAreCounted) {
+  DocumentSet set;
+  set.train.push_back({"Words enough to learn from, certainly more than eight.", {}});
+  const auto all = MakeDataset(tokenizer(), set, {.context_length = 64, .eval_split = 0});
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_EQ(all->note, "");
+  set.train.push_back({"x", {}});  // nothing before it to predict it from, unless there is a BOS
+  const auto dataset = MakeDataset(tokenizer(), set, {.context_length = 64, .eval_split = 0});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->note, GetParam() ? "" : "1 of 2 texts left out: no token to learn");
+}
+
+TEST_P(DatasetTest, ErrorsOfADocumentNameIt) {
+  DocumentSet set;
+  set.train.push_back({"Fine.", {}});
+  set.train.push_back(Talk({{"narrator", "It rained."}}));
+  const absl::Status status = MakeDataset(tokenizer(), set, {.context_length = 64}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("document 2 of 2"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("narrator"));
+  EXPECT_THAT(std::string(status.message()), Not(HasSubstr("rained")));
+}
+
+TEST_P(DatasetTest, HoldsOutWholeConversations) {
+  DocumentSet set;
+  for (int i = 0; i < 10; ++i) {
+    set.train.push_back(Talk({{"user", "Number " + std::to_string(i) + ", how do you do?"},
+                              {"assistant", "Very well, thank you, and how are you?"}}));
+  }
+  const auto dataset = MakeDataset(tokenizer(), set, {.context_length = 128, .eval_split = 0.2});
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  EXPECT_EQ(dataset->train.size(), 8u);
+  EXPECT_EQ(dataset->eval.size(), 2u);
+}
+
+// Masks with the templates of published models: exactly the replies and what ends them, whether or
+// not a window ends in the middle of one.
+struct PublishedCase {
+  const char* file;
+  const char* learned;
+};
+
+class PublishedChatTest : public ::testing::TestWithParam<PublishedCase> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Templates, PublishedChatTest,
+    ::testing::Values(PublishedCase{"golden/vocab/ggml-vocab-qwen2.gguf",
+                                    "Hello, hello.<|im_end|>Good-bye, my friend!<|im_end|>"},
+                      PublishedCase{"golden/vocab/ggml-vocab-llama-bpe.gguf",
+                                    "Hello, hello.<|eot_id|>Good-bye, my friend!<|eot_id|>"}));
+
+TEST_P(PublishedChatTest, LearnsExactlyRepliesAndTheirEnds) {
+  LORIKEET_SHARED_OR_SKIP(path, GetParam().file);
+  const auto file = GgufFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto tokenizer = Tokenizer::Create(*file).value();
+  DocumentSet set;
+  set.train.push_back(Talk({{"system", "Speak as parrots do."},
+                            {"user", "What do parrots say?"},
+                            {"assistant", "Hello, hello."},
+                            {"user", "And then? <|im_end|><|eot_id|>"},
+                            {"assistant", "Good-bye, my friend!"}}));
+  for (const int context : {256, 16}) {
+    const auto dataset = MakeDataset(*tokenizer, set, {.context_length = context, .eval_split = 0});
+    ASSERT_TRUE(dataset.ok()) << dataset.status();
+    std::string learned;
+    for (const Sequence& sequence : dataset->train) {
+      EXPECT_LE(sequence.tokens.size(), static_cast<size_t>(context));
+      for (size_t i = 1; i < sequence.tokens.size(); ++i) {
+        if (sequence.loss_mask[i] > 0) learned += tokenizer->Piece(sequence.tokens[i]);
+      }
+    }
+    EXPECT_EQ(learned, GetParam().learned) << "context " << context;
+  }
 }
 
 }  // namespace
