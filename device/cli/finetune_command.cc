@@ -37,13 +37,15 @@ struct FinetuneArguments {
   std::string user;
   std::string out;
   std::string init;
+  std::string rank = "8";
   std::string modules = "all";
   std::string form = "lora";
   std::string schedule = "cosine";
-  AdapterSpec adapter;
+  float alpha = 16;
   DataOptions text{.context_length = 0, .add_eos = false, .eval_split = 0.1};
   TrainOptions train;
   double max_seconds = 0;
+  bool pack = false;
 };
 
 int64_t PeakRss() {
@@ -62,31 +64,38 @@ absl::StatusOr<Adapter> StartingAdapter(const FinetuneArguments& arguments, cons
     adapter.info.parent = ToHex(Blake2b(AsBytes(bytes)));
     return adapter;
   }
-  AdapterSpec spec = arguments.adapter;
-  spec.kind = arguments.form == "core" ? AdapterKind::kCore : AdapterKind::kLora;
-  spec.seed = arguments.train.seed;
-  auto modules = ParseModules(arguments.modules);
-  if (!modules.ok()) return UsageError(Message(modules.status()));
-  spec.modules = *std::move(modules);
-  return MakeAdapter(model, spec);
+  absl::StatusOr<AdapterSpec> spec = ParseAdapterSpec(arguments.rank, arguments.modules);
+  if (!spec.ok()) return UsageError(Message(spec.status()));
+  spec->kind = arguments.form == "core" ? AdapterKind::kCore : AdapterKind::kLora;
+  spec->alpha = arguments.alpha;
+  spec->seed = arguments.train.seed;
+  return MakeAdapter(model, *spec);
 }
 
-absl::StatusOr<Dataset> LoadData(const FinetuneArguments& arguments, const Model& model) {
-  DataOptions options = arguments.text;
+// Tokens of a window.
+absl::StatusOr<int> ContextOf(const FinetuneArguments& arguments, const Model& model) {
   const int longest = model.config().context_length;
-  if (options.context_length == 0) options.context_length = std::min(kDefaultContext, longest);
-  if (options.context_length > longest) {
-    return UsageError(absl::StrFormat("--context: the model was trained with %d, got %d", longest,
-                                      options.context_length));
+  const int context = arguments.text.context_length;
+  if (context > longest) {
+    return UsageError(
+        absl::StrFormat("--context: the model was trained with %d, got %d", longest, context));
   }
+  return context > 0 ? context : std::min(kDefaultContext, longest);
+}
+
+absl::StatusOr<Dataset> LoadData(const FinetuneArguments& arguments, const Model& model,
+                                 int context) {
+  DataOptions options = arguments.text;
+  options.context_length = context;
   ASSIGN_OR_RETURN(const DocumentSet documents, ReadDocuments(arguments.data, arguments.user));
   absl::StatusOr<Dataset> dataset = MakeDataset(model.tokenizer(), documents, options);
   if (!dataset.ok()) return Annotate(dataset.status(), arguments.data);
   return dataset;
 }
 
-TrainOptions TrainOptionsOf(const FinetuneArguments& arguments) {
+TrainOptions TrainOptionsOf(const FinetuneArguments& arguments, int context) {
   TrainOptions options = arguments.train;
+  options.pack_rows = arguments.pack ? context : 0;
   if (arguments.schedule == "constant") options.schedule = Schedule::kConstant;
   if (arguments.schedule == "linear") options.schedule = Schedule::kLinear;
   if (arguments.schedule == "cosine") options.schedule = Schedule::kCosine;
@@ -143,7 +152,8 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   }
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   ASSIGN_OR_RETURN(Adapter start, StartingAdapter(arguments, *engine.model()));
-  ASSIGN_OR_RETURN(const Dataset dataset, LoadData(arguments, *engine.model()));
+  ASSIGN_OR_RETURN(const int context, ContextOf(arguments, *engine.model()));
+  ASSIGN_OR_RETURN(const Dataset dataset, LoadData(arguments, *engine.model(), context));
   const SystemClock clock;
   std::optional<ProgressLine> line;
   line.emplace(output.progress(), "finetune");
@@ -155,9 +165,10 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
         absl::StrFormat("loss %.3f%s, %.0f tokens/s", now.loss, held_out, now.tokens_per_second));
     return !StopRequested();
   };
-  ASSIGN_OR_RETURN(const TrainResult result,
-                   Train(engine.model(), engine.pool(), clock, std::move(start), engine.adapters(),
-                         dataset.train, dataset.eval, TrainOptionsOf(arguments), progress));
+  ASSIGN_OR_RETURN(
+      const TrainResult result,
+      Train(engine.model(), engine.pool(), clock, std::move(start), engine.adapters(),
+            dataset.train, dataset.eval, TrainOptionsOf(arguments, context), progress));
   line.reset();
   RETURN_IF_ERROR(WriteAdapter(result.adapter, arguments.out));
   if (!result.failure.empty()) {
@@ -170,10 +181,11 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
 }
 
 void DeclareAdapter(CLI::App* command, FinetuneArguments& arguments) {
-  command->add_option("--rank", arguments.adapter.rank, "Rank")
-      ->check(CLI::Range(1, 1024))
+  command
+      ->add_option("--rank", arguments.rank,
+                   "Of all matrices (8), with exceptions (8,down=16), or of some alone (q=16,v=16)")
       ->capture_default_str();
-  command->add_option("--alpha", arguments.adapter.alpha, "Scale numerator: alpha / rank")
+  command->add_option("--alpha", arguments.alpha, "A matrix is scaled by alpha / its rank")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--modules", arguments.modules, "all, or of q,k,v,o,gate,up,down")
@@ -269,6 +281,8 @@ void AddFinetuneCommand(Program& program) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_flag("--eos", arguments->text.add_eos, "Texts end with the end-of-text token");
+  command->add_flag("--pack,!--no-pack", arguments->pack,
+                    "Short texts share a window, without seeing each other: fewer, larger steps");
   DeclareAdapter(command, *arguments);
   DeclareSchedule(command, *arguments);
   DeclareLimits(command, *arguments);

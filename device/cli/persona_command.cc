@@ -172,10 +172,11 @@ void AddInit(Program& program, CLI::App* group) {
   command->add_option("--modules", arguments->modules, "all, or of q,k,v,o,gate,up,down")
       ->capture_default_str();
   command
-      ->add_option("--groups", arguments->basis.group_count, "Groups whose gradients are stacked")
+      ->add_option("--groups", arguments->basis.text.group_count,
+                   "Groups whose gradients are stacked")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_option("--max-tokens", arguments->basis.max_tokens, "Public tokens used")
+  command->add_option("--max-tokens", arguments->basis.text.max_tokens, "Public tokens used")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--seed", arguments->basis.seed, "Of the sketches")->capture_default_str();

@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
-#include "device/personalization/basis.h"
 #include "device/personalization/private_documents.h"
+#include "device/trainer/gradient_basis.h"
 
 namespace lorikeet {
 namespace {
@@ -26,30 +26,6 @@ std::vector<std::string_view> Views(std::span<const std::string> documents) {
   return {documents.begin(), documents.end()};
 }
 
-// Consecutive sequences in `count` groups of about equal tokens, at most `max_tokens` in all, taken
-// evenly.
-std::vector<std::vector<Sequence>> MakeGroups(std::vector<Sequence> sequences, int count,
-                                              int64_t max_tokens) {
-  const int64_t total = PredictedTokens(sequences);
-  const double keep = std::min(1.0, static_cast<double>(max_tokens) / static_cast<double>(total));
-  std::vector<Sequence> kept;
-  double credit = 0.5;
-  for (Sequence& sequence : sequences) {
-    credit += keep;
-    if (credit >= 1) {
-      credit -= 1;
-      kept.push_back(std::move(sequence));
-    }
-  }
-  const int64_t per_group = PredictedTokens(kept) / std::max(1, count) + 1;
-  std::vector<std::vector<Sequence>> groups(1);
-  for (Sequence& sequence : kept) {
-    if (PredictedTokens(groups.back()) >= per_group) groups.emplace_back();
-    groups.back().push_back(std::move(sequence));
-  }
-  return groups;
-}
-
 }  // namespace
 
 absl::StatusOr<Catalog> InitCatalog(std::shared_ptr<const Model> model, ThreadPool* pool,
@@ -59,24 +35,25 @@ absl::StatusOr<Catalog> InitCatalog(std::shared_ptr<const Model> model, ThreadPo
   if (sequences.empty()) {
     return absl::InvalidArgumentError("public text: expected at least two tokens, found none");
   }
-  // Also checks rank and modules against the model's shapes.
-  ASSIGN_OR_RETURN(Adapter random, MakeAdapter(*model, {.kind = AdapterKind::kCore,
-                                                        .rank = options.rank,
-                                                        .alpha = options.alpha,
-                                                        .modules = options.modules,
-                                                        .seed = options.seed}));
+  const AdapterSpec spec{.kind = AdapterKind::kCore,
+                         .rank = options.rank,
+                         .alpha = options.alpha,
+                         .modules = options.modules,
+                         .seed = options.seed};
+  Adapter adapter;
+  if (options.method == BasisMethod::kRandom) {
+    ASSIGN_OR_RETURN(adapter, MakeAdapter(*model, spec));
+  } else {
+    const auto groups = GroupForBasis(std::move(sequences), options.text);
+    ASSIGN_OR_RETURN(adapter, MakeGradientBasisAdapter(model, pool, groups, spec));
+  }
   Catalog catalog;
   catalog.base_fingerprint = model->fingerprint();
   catalog.architecture = model->config().architecture;
   catalog.rank = options.rank;
   catalog.alpha = options.alpha;
-  if (options.method == BasisMethod::kRandom) {
-    catalog.basis = std::move(random.matrices);
-    for (AdapterMatrix& matrix : catalog.basis) matrix.core.clear();
-  } else {
-    const auto groups = MakeGroups(std::move(sequences), options.group_count, options.max_tokens);
-    ASSIGN_OR_RETURN(catalog.basis, GradientBasis(model, pool, groups, options));
-  }
+  catalog.basis = std::move(adapter.matrices);
+  for (AdapterMatrix& matrix : catalog.basis) matrix.core.clear();
   catalog.background = MakeStyleBackground(Views(public_documents));
   RETURN_IF_ERROR(CheckCatalog(catalog));
   return catalog;

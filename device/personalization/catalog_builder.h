@@ -1,12 +1,7 @@
 // Making catalogs: the shared basis from public text, and personas from seed text.  Public text
 // only; nothing here opens PrivateText.
 //
-// The basis spans what gradients on public text want to change (LoRA-SB, arXiv 2411.19557, and
-// Fed-SB, 2502.15436, take the leading singular vectors of the first step's gradient).  Here the
-// gradients G of several groups of documents are stacked, so that directions that tell texts apart
-// count as well as their mean: randomized SVD (Halko, Martinsson, Tropp 2011) through the trainer's
-// own LoRA gradients, dB = s G A^T for fixed A and dA = s B^T G for fixed B; G itself is never
-// formed.
+// The basis spans what gradients on public text want to change (device/trainer/gradient_basis.h).
 // Which text matters more than the method: with a 7M model and rank 8, held-out gains of the demo's
 // personas "formal" and "mariner" are 0.10 and 0.11 nats a token with random factors, the same with
 // factors from neutral prose alone, and 0.21 and 0.18 with factors from that prose and the seeds of
@@ -26,6 +21,7 @@
 #include "common/base/clock.h"
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
+#include "device/trainer/gradient_basis.h"
 #include "device/trainer/trainer.h"
 
 namespace lorikeet {
@@ -37,8 +33,7 @@ struct BasisOptions {
   int rank = 8;
   float alpha = 16;
   std::vector<Module> modules;  // empty = all
-  int group_count = 12;         // groups of documents whose gradients are stacked
-  int64_t max_tokens = 8000;    // of public text that are used
+  BasisText text;
   int window_tokens = 192;
   uint64_t seed = 1;
 };

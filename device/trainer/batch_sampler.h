@@ -1,5 +1,5 @@
-// Which sequences make up each step: every epoch is a fresh shuffle, cut into batches; the last may
-// be smaller.
+// Which windows (packing.h) make up each step: every epoch is a fresh shuffle, cut into batches;
+// the last may be smaller.
 #ifndef LORIKEET_DEVICE_TRAINER_BATCH_SAMPLER_H_
 #define LORIKEET_DEVICE_TRAINER_BATCH_SAMPLER_H_
 

@@ -115,6 +115,7 @@ Hash256 HashOptions(const TrainOptions& options) {
   Hasher hasher;
   hasher.UpdateUint64(options.max_steps);
   hasher.UpdateUint64(options.batch_size);
+  hasher.UpdateUint64(options.pack_rows);
   hasher.UpdateUint64(static_cast<uint64_t>(options.schedule));
   hasher.UpdateUint64(options.warmup_steps);
   hasher.UpdateUint64(options.eval_every);

@@ -12,6 +12,7 @@
 #include "device/trainer/adamw.h"
 #include "device/trainer/batch_sampler.h"
 #include "device/trainer/checkpoint.h"
+#include "device/trainer/packing.h"
 #include "device/trainer/parameters.h"
 
 namespace lorikeet {
@@ -33,6 +34,7 @@ absl::Status CheckOptions(const TrainOptions& options) {
   if (!(options.learning_rate > 0) || !std::isfinite(options.learning_rate)) {
     return refuse("a finite learning_rate", "> 0", options.learning_rate);
   }
+  if (options.pack_rows < 0) return refuse("pack_rows", ">= 0", options.pack_rows);
   if (options.warmup_steps < 0) return refuse("warmup_steps", ">= 0", options.warmup_steps);
   if (!(options.weight_decay >= 0 && options.weight_decay < 1e6)) {
     return refuse("weight_decay", "in [0, 1e6)", options.weight_decay);
@@ -73,12 +75,11 @@ absl::StatusOr<GradientResult> Evaluate(GradientEngine& engine, const Adapter& a
   return total;
 }
 
-// Positions of the longest batch that can come.
-int64_t LargestBatch(std::span<const Sequence> train, int batch_size) {
+// Rows of the longest batch that can come.
+int64_t LargestBatch(std::span<const Sequence> train, std::span<const Window> windows,
+                     int batch_size) {
   std::vector<int64_t> rows;
-  for (const Sequence& sequence : train) {
-    rows.push_back(static_cast<int64_t>(sequence.tokens.size()) - 1);
-  }
+  for (const Window& window : windows) rows.push_back(BatchRows(train, window));
   std::sort(rows.rbegin(), rows.rend());
   rows.resize(std::min(rows.size(), static_cast<size_t>(batch_size)));
   return std::accumulate(rows.begin(), rows.end(), int64_t{0});
@@ -88,6 +89,7 @@ struct RunInputs {
   const Clock& clock;
   std::span<const AdapterRef> frozen;
   std::span<const Sequence> train;
+  std::span<const Window> windows;  // of train
   std::span<const Sequence> eval;
   const TrainOptions& options;
   const ProgressCallback& progress;
@@ -108,7 +110,7 @@ class TrainingRun {
                     .epsilon = inputs.options.epsilon,
                     .weight_decay = inputs.options.weight_decay},
                    Flatten(parameters_).size()),
-        sampler_(inputs.train.size(), inputs.options.batch_size, inputs.options.seed),
+        sampler_(inputs.windows.size(), inputs.options.batch_size, inputs.options.seed),
         started_(inputs.clock.Now()) {
     for (const ParameterSpan& parameter : parameters_) values_.push_back(parameter.values);
     const double batches = static_cast<double>(sampler_.batches_per_epoch());
@@ -116,7 +118,8 @@ class TrainingRun {
                        ? in_.options.max_steps
                        : std::max(1, static_cast<int>(std::ceil(in_.options.epochs * batches)));
     // No more at once than training takes, so that the memory limit holds.
-    eval_tokens_ = std::min(kEvalTokens, LargestBatch(inputs.train, inputs.options.batch_size));
+    eval_tokens_ = std::min(kEvalTokens,
+                            LargestBatch(inputs.train, inputs.windows, inputs.options.batch_size));
     eval_every_ = in_.options.eval_every > 0 ? in_.options.eval_every
                                              : static_cast<int>(sampler_.batches_per_epoch());
   }
@@ -183,7 +186,7 @@ absl::Status TrainingRun::Restore(TrainState state) {
   const bool fits = state.parameters.size() == count && state.first_moments.size() == count &&
                     state.second_moments.size() == count && state.step >= 0 &&
                     (state.best_parameters.empty() || state.best_parameters.size() == count) &&
-                    state.sampler.used <= in_.train.size();
+                    state.sampler.used <= in_.windows.size();
   if (!fits) return absl::DataLossError("checkpoint malformed: its lists do not fit the adapter");
   state_ = std::move(state);
   Unflatten(state_.parameters, parameters_);
@@ -197,9 +200,11 @@ absl::Status TrainingRun::Restore(TrainState state) {
 absl::Status TrainingRun::Step() {
   std::vector<Sequence> batch;
   int64_t tokens = 0;
-  for (const size_t index : sampler_.Next()) {
-    batch.push_back(in_.train[index]);
-    tokens += static_cast<int64_t>(in_.train[index].tokens.size());
+  for (const size_t window : sampler_.Next()) {
+    for (const size_t index : in_.windows[window]) {
+      batch.push_back(in_.train[index]);
+      tokens += static_cast<int64_t>(in_.train[index].tokens.size());
+    }
   }
   const absl::StatusOr<GradientResult> loss =
       engine_->Compute(adapter_, in_.frozen, batch, &gradients_);
@@ -326,10 +331,11 @@ absl::StatusOr<TrainResult> TrainingRun::Run() {
 // What the gradient engine may keep of activations within the memory limit.
 absl::StatusOr<GradientEngineOptions> EngineOptions(const Model& model, const Adapter& start,
                                                     std::span<const Sequence> train,
+                                                    std::span<const Window> windows,
                                                     const TrainOptions& options) {
   GradientEngineOptions engine_options;
   if (options.max_memory_bytes <= 0) return engine_options;
-  const int64_t largest = LargestBatch(train, options.batch_size);
+  const int64_t largest = LargestBatch(train, windows, options.batch_size);
   const int64_t needed = EstimateWorkingSet(model, start, largest);
   if (needed > options.max_memory_bytes) {
     return absl::ResourceExhaustedError(absl::StrFormat(
@@ -388,14 +394,15 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
   }
   RETURN_IF_ERROR(CheckSequences(train, "training"));
   RETURN_IF_ERROR(CheckSequences(eval, "evaluation"));
+  const std::vector<Window> windows = MakeWindows(train, options.pack_rows, options.seed);
   ASSIGN_OR_RETURN(const GradientEngineOptions engine_options,
-                   EngineOptions(*model, start, train, options));
+                   EngineOptions(*model, start, train, windows, options));
   ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(model, pool, engine_options));
   TrainIdentity identity;
   if (!options.checkpoint_dir.empty()) {
     identity = IdentifyRun(model->fingerprint(), options, start, frozen, train, eval);
   }
-  const RunInputs inputs{clock, frozen, train, eval, options, progress};
+  const RunInputs inputs{clock, frozen, train, windows, eval, options, progress};
   TrainingRun run(inputs, std::move(start), std::move(identity), std::move(engine));
   return run.Run();
 }

@@ -19,6 +19,7 @@
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
 #include "device/trainer/gradient.h"
+#include "device/trainer/make_adapter.h"
 
 namespace lorikeet {
 
@@ -27,7 +28,9 @@ enum class Schedule { kConstant, kLinear, kCosine };
 struct TrainOptions {
   int max_steps = 0;  // 0: by epochs
   double epochs = 3;
-  int batch_size = 4;  // sequences per optimizer step
+  int batch_size = 4;  // windows per optimizer step
+  // Short sequences share a window of up to so many rows (packing.h); 0: each is its own window.
+  int64_t pack_rows = 0;
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::kCosine;
   int warmup_steps = 0;
@@ -76,18 +79,6 @@ struct TrainProgress {
 
 // Returns false to stop after this step (the result is kept; stopped_because = "cancelled").
 using ProgressCallback = std::function<bool(const TrainProgress&)>;
-
-// A fresh adapter.  kLora: A ~ uniform Kaiming, B = 0 (no effect at first).  kCore: needs factors,
-// see MakeCoreAdapter in device/personalization; here random orthonormal A, B (QR of a Gaussian)
-// and R = 0. INVALID_ARGUMENT: rank larger than a matrix, no module.
-struct AdapterSpec {
-  AdapterKind kind = AdapterKind::kLora;
-  int rank = 8;
-  float alpha = 16;
-  std::vector<Module> modules = {};  // empty = all
-  uint64_t seed = 1;
-};
-absl::StatusOr<Adapter> MakeAdapter(const Model& model, const AdapterSpec& spec);
 
 // Mean token loss (nats) of sequences under the given adapters, no gradients.  Sequences go through
 // in groups of a bounded number of tokens.

@@ -120,8 +120,8 @@ absl::StatusOr<Catalog> BuildSeedCatalog(std::shared_ptr<const Model> model,
   BasisOptions basis;
   basis.rank = options.rank;
   basis.alpha = static_cast<float>(2 * options.rank);
-  basis.group_count = 4;
-  basis.max_tokens = 3000;
+  basis.text.group_count = 4;
+  basis.text.max_tokens = 3000;
   ASSIGN_OR_RETURN(Catalog catalog, InitCatalog(model, &pool, documents, basis));
   PersonaOptions training;
   training.train = DefaultPersonaTraining();

@@ -69,7 +69,7 @@ inline Catalog EmptyCatalog() {
     BasisOptions options;
     options.rank = 4;
     options.alpha = 8;
-    options.group_count = 3;
+    options.text.group_count = 3;
     std::vector<std::string> texts = PlainTexts();
     for (const std::string& text : ShoutingTexts(4)) texts.push_back(text);
     for (const std::string& text : QuietTexts(4)) texts.push_back(text);

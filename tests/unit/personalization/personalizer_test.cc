@@ -143,7 +143,7 @@ TEST(CatalogBuilderTest, GradientBasisIsOrthonormalAndBeatsARandomOne) {
     BasisOptions basis;
     basis.method = method;
     basis.rank = 2;
-    basis.group_count = 2;
+    basis.text.group_count = 2;
     std::vector<std::string> texts = PlainTexts();
     for (const std::string& text : seeds) texts.push_back(text);
     Catalog catalog = InitCatalog(LoadTinyModel(), TestPool(), texts, basis).value();
