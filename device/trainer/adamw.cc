@@ -9,18 +9,26 @@
 
 namespace lorikeet {
 
+AdamW::Factors AdamW::FactorsOf(int step, double learning_rate) const {
+  const double correction1 = 1.0 - std::pow(options_.beta1, step);
+  const double correction2 = 1.0 - std::pow(options_.beta2, step);
+  return {.keep = static_cast<float>(1.0 - learning_rate * options_.weight_decay),
+          .rate = static_cast<float>(learning_rate / correction1),
+          .root_scale = static_cast<float>(1.0 / std::sqrt(correction2)),
+          .epsilon = static_cast<float>(options_.epsilon)};
+}
+
+inline float AdamW::Factors::Move(float first, float second) const {
+  return rate * first / (std::sqrt(second) * root_scale + epsilon);
+}
+
 void AdamW::Update(int step, double learning_rate, double gradient_scale,
                    std::span<const std::span<const float>> gradients,
                    std::span<const std::span<float>> parameters) {
   LORIKEET_CHECK(gradients.size() == parameters.size());
-  const double correction1 = 1.0 - std::pow(options_.beta1, step);
-  const double correction2 = 1.0 - std::pow(options_.beta2, step);
+  const Factors factors = FactorsOf(step, learning_rate);
   const float beta1 = static_cast<float>(options_.beta1);
   const float beta2 = static_cast<float>(options_.beta2);
-  const float keep = static_cast<float>(1.0 - learning_rate * options_.weight_decay);
-  const float rate = static_cast<float>(learning_rate / correction1);
-  const float root_scale = static_cast<float>(1.0 / std::sqrt(correction2));
-  const float epsilon = static_cast<float>(options_.epsilon);
   const float scale = static_cast<float>(gradient_scale);
   size_t offset = 0;
   for (size_t i = 0; i < gradients.size(); ++i) {
@@ -34,18 +42,30 @@ void AdamW::Update(int step, double learning_rate, double gradient_scale,
       const float g = gradient[j] * scale;
       first[j] = beta1 * first[j] + (1.0f - beta1) * g;
       second[j] = beta2 * second[j] + (1.0f - beta2) * g * g;
-      parameter[j] =
-          parameter[j] * keep - rate * first[j] / (std::sqrt(second[j]) * root_scale + epsilon);
+      parameter[j] = parameter[j] * factors.keep - factors.Move(first[j], second[j]);
     }
     offset += gradient.size();
   }
   LORIKEET_CHECK(offset == first_.size());
 }
 
-void AdamW::Restore(std::vector<float> first, std::vector<float> second) {
+void AdamW::Undo(int step, double learning_rate,
+                 std::span<const std::span<float>> parameters) const {
+  const Factors factors = FactorsOf(step, learning_rate);
+  size_t offset = 0;
+  for (const std::span<float> parameter : parameters) {
+    LORIKEET_CHECK(offset + parameter.size() <= first_.size());
+    for (size_t j = 0; j < parameter.size(); ++j, ++offset) {
+      parameter[j] = (parameter[j] + factors.Move(first_[offset], second_[offset])) / factors.keep;
+    }
+  }
+  LORIKEET_CHECK(offset == first_.size());
+}
+
+void AdamW::Restore(std::span<const float> first, std::span<const float> second) {
   LORIKEET_CHECK(first.size() == first_.size() && second.size() == second_.size());
-  first_ = std::move(first);
-  second_ = std::move(second);
+  std::copy(first.begin(), first.end(), first_.begin());
+  std::copy(second.begin(), second.end(), second_.begin());
 }
 
 double GlobalNorm(std::span<const std::span<const float>> spans) {

@@ -31,12 +31,28 @@ class AdamW {
               std::span<const std::span<const float>> gradients,
               std::span<const std::span<float>> parameters);
 
+  // Takes the last Update back from the parameters: the moments still tell how far it moved each.
+  // Exact up to rounding: within a few units in the last place of the larger of a parameter and its
+  // move.  Moments stay.  REQUIRES: `step` and `learning_rate` of that Update, and learning_rate *
+  // weight_decay < 1.
+  void Undo(int step, double learning_rate, std::span<const std::span<float>> parameters) const;
+
   const std::vector<float>& first_moments() const { return first_; }
   const std::vector<float>& second_moments() const { return second_; }
   // REQUIRES: sizes as before.
-  void Restore(std::vector<float> first, std::vector<float> second);
+  void Restore(std::span<const float> first, std::span<const float> second);
 
  private:
+  // What turns moments into a move.
+  struct Factors {
+    float keep;        // of the parameter, by weight decay
+    float rate;        // learning rate over the first moment's bias
+    float root_scale;  // one over the root of the second moment's bias
+    float epsilon;
+    float Move(float first, float second) const;
+  };
+  Factors FactorsOf(int step, double learning_rate) const;
+
   AdamWOptions options_;
   std::vector<float> first_;
   std::vector<float> second_;

@@ -121,8 +121,8 @@ TEST_F(TrainerTest, StopsWhenEvaluationsNoLongerImprove) {
 
 TEST_F(TrainerTest, StopsAtTheTimeLimitAndOnCancel) {
   options_.max_duration = absl::Seconds(5);
-  const auto timed = Run([this](const TrainProgress&) {
-    clock_.Advance(absl::Seconds(2));
+  const auto timed = Run([this](const TrainProgress& now) {
+    if (now.step > 0) clock_.Advance(absl::Seconds(2));
     return true;
   });
   ASSERT_TRUE(timed.ok()) << timed.status();
@@ -136,20 +136,40 @@ TEST_F(TrainerTest, StopsAtTheTimeLimitAndOnCancel) {
 }
 
 TEST_F(TrainerTest, NonFiniteLossKeepsTheLastGoodState) {
-  options_.keep_best = false;
-  options_.learning_rate = 1e30;
+  start_.info.alpha = 1e30f;  // the first step makes B what no activation survives
+  const auto best = Run();    // whose first evaluation finds it out
+  eval_.clear();
   const auto result = Run();
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(result->stopped_because, "non-finite");
-  EXPECT_THAT(result->failure, HasSubstr("step 2: "));
-  EXPECT_THAT(result->failure, HasSubstr("blk."));
-  EXPECT_EQ(SerializeAdapter(result->adapter), SerializeAdapter(start_));
+  ASSERT_TRUE(best.ok() && result.ok()) << best.status() << result.status();
+  EXPECT_EQ(SerializeAdapter(best->adapter), SerializeAdapter(start_));
+  for (const auto* stopped : {&*best, &*result}) {
+    EXPECT_EQ(stopped->stopped_because, "non-finite");
+    EXPECT_EQ(stopped->steps, 1);
+    EXPECT_THAT(stopped->failure, HasSubstr("step 2: "));
+    EXPECT_THAT(stopped->failure, HasSubstr("blk."));
+  }
+  ASSERT_EQ(result->adapter.matrices.size(), start_.matrices.size());
+  for (size_t i = 0; i < start_.matrices.size(); ++i) {
+    const AdapterMatrix& good = start_.matrices[i];
+    const AdapterMatrix& kept = result->adapter.matrices[i];
+    for (size_t j = 0; j < good.a.size(); ++j) ASSERT_NEAR(kept.a[j], good.a[j], 1e-7);
+    for (size_t j = 0; j < good.b.size(); ++j) ASSERT_NEAR(kept.b[j], good.b[j], 1e-7);
+  }
+}
+
+TEST_F(TrainerTest, ALossThatIsNotFiniteFromTheStartIsAnError) {
+  start_ = ActiveAdapter(*model_, {.rank = 4, .alpha = 1e38f});
+  const absl::Status status = Run().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("step 1: "));
 }
 
 TEST_F(TrainerTest, RefusesBadOptionsAndEmptyData) {
   TrainOptions good = options_;
-  options_.learning_rate = -1;
-  EXPECT_EQ(Run().status().code(), absl::StatusCode::kInvalidArgument);
+  for (const double rate : {-1.0, 0.0, 1.5, std::nan("")}) {
+    options_.learning_rate = rate;
+    EXPECT_EQ(Run().status().code(), absl::StatusCode::kInvalidArgument) << rate;
+  }
   options_ = good;
   options_.batch_size = 0;
   EXPECT_EQ(Run().status().code(), absl::StatusCode::kInvalidArgument);
@@ -161,20 +181,6 @@ TEST_F(TrainerTest, RefusesBadOptionsAndEmptyData) {
   EXPECT_EQ(Run().status().code(), absl::StatusCode::kInvalidArgument);
   train_.clear();
   EXPECT_EQ(Run().status().code(), absl::StatusCode::kInvalidArgument);
-}
-
-TEST_F(TrainerTest, WorkingSetStaysWithinItsEstimate) {
-  options_.max_memory_bytes = int64_t{1} << 30;
-  const auto roomy = Run();
-  ASSERT_TRUE(roomy.ok());
-  // The two longest sequences of 5 make the largest batch.
-  const int64_t least = EstimateWorkingSet(*model_, start_, 21 + 18);
-  options_.max_memory_bytes = least;
-  const auto tight = Run();
-  ASSERT_TRUE(tight.ok()) << tight.status();
-  EXPECT_LE(tight->working_set_bytes, least);
-  EXPECT_GT(tight->working_set_bytes, least / 2);
-  EXPECT_EQ(SerializeAdapter(tight->adapter), SerializeAdapter(roomy->adapter));
 }
 
 class ResumeTest : public TrainerTest {
@@ -198,7 +204,7 @@ class ResumeTest : public TrainerTest {
 TEST_F(ResumeTest, EveryCheckpointLeadsToTheSameBytes) {
   std::vector<std::string> checkpoints;
   const auto whole = Run([&](const TrainProgress&) {
-    checkpoints.push_back(*ReadFile(checkpoint()));
+    if (FileExists(checkpoint())) checkpoints.push_back(*ReadFile(checkpoint()));
     return true;
   });
   ASSERT_TRUE(whole.ok()) << whole.status();
@@ -238,8 +244,11 @@ TEST_F(ResumeTest, RefusesACheckpointOfAnotherRunByName) {
     return std::string(status.message());
   };
   options_.learning_rate *= 2;
-  EXPECT_THAT(refusal(), HasSubstr("options"));
+  EXPECT_THAT(refusal(), HasSubstr("expected learning_rate=0.02, got learning_rate=0.01"));
   options_.learning_rate /= 2;
+  options_.accumulate = 2;
+  EXPECT_THAT(refusal(), HasSubstr("expected accumulate=2, got accumulate=1"));
+  options_.accumulate = 1;
   frozen_[0].scale = 0.8f;
   EXPECT_THAT(refusal(), HasSubstr("frozen adapters"));
   frozen_[0].scale = 0.7f;
@@ -332,6 +341,26 @@ TEST(AdamWTest, FirstStepMovesByTheLearningRate) {
   // p -= lr * decay * p; then mhat / sqrt(vhat) is the gradient's sign.
   EXPECT_NEAR(values[0], 1.0 * 0.95 - 0.1, 1e-6);
   EXPECT_NEAR(values[1], -2.0 * 0.95 + 0.1, 1e-6);
+}
+
+TEST(AdamWTest, UndoTakesTheLastUpdateBack) {
+  AdamW optimizer({.weight_decay = 0.5}, 1000);
+  Rng rng(1);
+  std::vector<float> values(1000), gradient(1000);
+  for (float& value : values) value = static_cast<float>(rng.Normal());
+  const std::span<const float> gradients[] = {gradient};
+  const std::span<float> parameters[] = {values};
+  std::vector<float> before;
+  for (int step = 1; step <= 5; ++step) {
+    for (float& value : gradient) value = static_cast<float>(rng.Normal());
+    before = values;
+    optimizer.Update(step, 0.1, 0.5, gradients, parameters);
+  }
+  EXPECT_NE(values, before);
+  optimizer.Undo(5, 0.1, parameters);
+  for (size_t i = 0; i < values.size(); ++i) {
+    EXPECT_NEAR(values[i], before[i], 1e-6 * std::max(1.0f, std::abs(before[i])));
+  }
 }
 
 TEST(ScheduleTest, WarmsUpThenFalls) {
