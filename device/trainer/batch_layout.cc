@@ -50,27 +50,31 @@ void Append(const Sequence& sequence, BatchLayout& layout) {
     layout.scored_rows.push_back(first + static_cast<int32_t>(i));
     layout.targets.push_back(sequence.tokens[i + 1]);
     layout.weights.push_back(weight);
-    layout.weight_sum += weight;
+    layout.parts.back().weight_sum += weight;
   }
 }
 
 }  // namespace
 
-absl::StatusOr<BatchLayout> LayOutBatch(std::span<const Sequence> batch, int vocabulary_size) {
+absl::Status AddToLayout(std::span<const Sequence> batch, int vocabulary_size,
+                         BatchLayout* layout) {
   if (batch.empty()) {
     return absl::InvalidArgumentError("batch: expected at least one sequence, got none");
   }
-  BatchLayout layout;
+  layout->parts.push_back({.begin = layout->rows(), .scored_begin = layout->scored()});
   for (size_t i = 0; i < batch.size(); ++i) {
     RETURN_IF_ERROR(CheckSequence(batch[i], i, vocabulary_size));
-    Append(batch[i], layout);
+    Append(batch[i], *layout);
   }
-  if (layout.weight_sum <= 0) {
+  BatchLayout::Part& part = layout->parts.back();
+  part.end = layout->rows();
+  part.scored_end = layout->scored();
+  if (part.weight_sum <= 0) {
     return absl::InvalidArgumentError(
         "batch: expected at least one token to learn (behind a sequence's first, with a positive "
         "loss mask), got none");
   }
-  return layout;
+  return absl::OkStatus();
 }
 
 }  // namespace lorikeet

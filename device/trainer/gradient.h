@@ -1,14 +1,16 @@
-// Exact reverse-mode gradients of the token loss with respect to one adapter, on a frozen, possibly
-// quantized base.
+// Reverse-mode gradients of the token loss with respect to adapters on a frozen, possibly quantized
+// base, or to all weights of an F32 one.
 //
-// Weights are dequantized panel by panel; each layer's input is kept and the layer is recomputed in
-// the backward pass (but for the last layers, as far as a memory budget allows to keep their
-// activations); the vocabulary loss is chunked and never holds [T, V].  All sequences of a batch go
-// through each weight in one product; attention stays inside each.
+// Each layer's input is kept and the layer is computed again in the backward pass (but for the last
+// layers, as many as MemoryPlan keeps); the vocabulary loss goes through a few rows at a time and
+// never holds [T, V].  All sequences of a batch, and of several learners, go through each weight in
+// one product; attention stays inside each sequence.
 #ifndef LORIKEET_DEVICE_TRAINER_GRADIENT_H_
 #define LORIKEET_DEVICE_TRAINER_GRADIENT_H_
 
+#include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -36,19 +38,57 @@ struct MatrixGradient {
   std::vector<float> core;
 };
 
+// Gradients of a base's own weights, shaped like them; the caller's memory, added to.
+struct LayerWeightGradients {
+  std::array<Matrix, kModuleCount> weights;
+  float* attention_norm = nullptr;  // [C]
+  float* ffn_norm = nullptr;        // [C]
+  float* bias_q = nullptr;          // null where the base has none
+  float* bias_k = nullptr;
+  float* bias_v = nullptr;
+};
+struct ModelGradients {
+  Matrix token_embedding;  // [vocabulary, C]
+  Matrix output;           // [vocabulary, C]; the same memory where the output is tied
+  float* output_norm = nullptr;
+  std::vector<LayerWeightGradients> layers;
+};
+
 struct GradientResult {
   double loss_sum = 0;    // sum of mask * nll over all sequences, nats
   double weight_sum = 0;  // sum of mask entries that count
   double loss() const { return weight_sum > 0 ? loss_sum / weight_sum : 0; }
 };
 
-struct GradientEngineOptions {
-  // Activations of the last layers are kept instead of recomputed up to this many bytes; 0: every
-  // layer but the last is recomputed.  Gradients do not depend on it.
-  int64_t kept_activation_bytes = int64_t{64} << 20;
+enum class TrainPrecision {
+  kExact,  // float activations and gradients: golden gradients to 1e-4
+  kFast,   // both rounded to 8 bit per 32 where they meet quantized weights, as in generation
 };
 
-// Not thread-safe; uses the given pool.  Deterministic for a fixed number of threads and ISA.
+// How the engine trades memory for time.  Results do not depend on it.
+struct EngineMemory {
+  int kept_layers = 0;            // of the last ones, whose activations are not computed again
+  int64_t vocabulary_rows = 512;  // positions whose loss is computed at a time
+};
+
+struct GradientEngineOptions {
+  TrainPrecision precision = TrainPrecision::kExact;
+  EngineMemory memory = {};
+  // Called on the calling thread between layers and between pieces of the vocabulary loss; may wait
+  // (the platform pauses training).  What it returns, if not OK, is returned by Compute.
+  std::function<absl::Status()> pause_point = nullptr;
+};
+
+// One adapter's part of a computation.  Borrows.
+struct LearnerBatch {
+  const Adapter* trained = nullptr;
+  std::span<const AdapterRef> frozen = {};
+  std::span<const Sequence> batch = {};
+  // One entry per matrix of `trained`, resized; null: loss only.
+  std::vector<MatrixGradient>* gradients = nullptr;
+};
+
+// Not thread-safe; uses the given pool.  Deterministic for a fixed ISA.
 class GradientEngine {
  public:
   static absl::StatusOr<std::unique_ptr<GradientEngine>> Create(
@@ -61,19 +101,36 @@ class GradientEngine {
   // Null `gradients`: loss only. INVALID_ARGUMENT: empty batch, token out of range, nothing to
   // learn (weight_sum = 0).  Errors as CheckAdapter. INTERNAL when the loss is not finite; the
   // message names where the first non-finite value appeared.
-  virtual absl::StatusOr<GradientResult> Compute(const Adapter& trained,
-                                                 std::span<const AdapterRef> frozen,
-                                                 std::span<const Sequence> batch,
-                                                 std::vector<MatrixGradient>* gradients) = 0;
+  absl::StatusOr<GradientResult> Compute(const Adapter& trained, std::span<const AdapterRef> frozen,
+                                         std::span<const Sequence> batch,
+                                         std::vector<MatrixGradient>* gradients);
 
-  // Bytes of the buffers held now (they grow to the largest batch and stay); the mapped model is
-  // not counted.
+  // The same for several learners at once: one pass over the base's weights for all of them, each
+  // with its own adapters, sequences and gradients.
+  virtual absl::StatusOr<std::vector<GradientResult>> ComputeMany(
+      std::span<const LearnerBatch> learners) = 0;
+
+  // Gradients of all weights, without adapters.  FAILED_PRECONDITION: the base's matrices are not
+  // F32, or the precision is kFast.
+  virtual absl::StatusOr<GradientResult> ComputeAll(std::span<const Sequence> batch,
+                                                    const ModelGradients& gradients) = 0;
+
+  // Bytes held now for the largest batch so far; the mapped model is not counted.
   virtual int64_t working_set_bytes() const = 0;
 };
 
-// Upper bound of working_set_bytes with no activations kept, for batches of up to `rows` positions,
-// plus what the optimizer holds for `trained`.
-int64_t EstimateWorkingSet(const Model& model, const Adapter& trained, int64_t rows);
+struct MemoryPlan {
+  EngineMemory memory;
+  int64_t engine_bytes = 0;  // working_set_bytes() with it
+  int64_t least_bytes = 0;   // the least that any plan needs
+};
+
+// The fastest plan for batches of up to `rows` positions (of all learners together) within
+// `limit_bytes`; 0: the frugal one, every layer computed again.  Where even the least does not fit,
+// that one is returned (engine_bytes == least_bytes > limit).  Errors as CheckAdapter.
+absl::StatusOr<MemoryPlan> PlanMemory(const std::shared_ptr<const Model>& model,
+                                      const Adapter& trained, std::span<const AdapterRef> frozen,
+                                      int64_t rows, TrainPrecision precision, int64_t limit_bytes);
 
 }  // namespace lorikeet
 

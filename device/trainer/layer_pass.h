@@ -1,53 +1,48 @@
-// One transformer layer, forward and backward, over a batch laid out along T; base weights frozen,
-// adapters active.
+// One transformer layer, forward and backward, over a batch laid out along T: adapters trained on
+// frozen weights, or the weights themselves.
 //
-// Not here: embedding, output norm, vocabulary loss and the order of layers (gradient.cc).
+// Not here: embedding, output norm, vocabulary loss and the order of layers (gradient.cc).  Memory
+// is the caller's arena.
 #ifndef LORIKEET_DEVICE_TRAINER_LAYER_PASS_H_
 #define LORIKEET_DEVICE_TRAINER_LAYER_PASS_H_
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
+#include "device/trainer/arena.h"
 #include "device/trainer/batch_layout.h"
 #include "device/trainer/gradient.h"
 #include "kernels/attention.h"
+#include "kernels/fast_matmul.h"
 #include "kernels/views.h"
 
 namespace lorikeet {
 
-// Memory for one matrix that is used again and again; grows, never shrinks.
-class Buffer {
- public:
-  // A [rows, cols] view; content unspecified after growth, else kept.
-  Matrix Shape(int64_t rows, int64_t cols);
-  Matrix Zeros(int64_t rows, int64_t cols);
-  int64_t bytes() const { return static_cast<int64_t>(values_.size() * sizeof(float)); }
-
- private:
-  std::vector<float> values_;
-};
-
-// One adapter on one weight.  Borrows the factors.
+// One adapter on one weight, for the rows [begin, end) of the batch.  Borrows the factors.
 struct ActiveMatrix {
-  ConstMatrix a;     // [R, in]
-  ConstMatrix b;     // [out, R]; B R for a frozen core
-  ConstMatrix core;  // [R, R] for a trained core, else no data
+  ConstMatrix a = {};     // [R, in]
+  ConstMatrix b = {};     // [out, R]; B R for a frozen core
+  ConstMatrix core = {};  // [R, R] for a trained core, else no data
   float scale = 1.0f;
   MatrixGradient* gradient = nullptr;  // zeroed, of the right size; null: frozen
+  int64_t begin = 0;
+  int64_t end = 0;
+
+  int64_t rank() const { return a.rows; }
+  int64_t rows() const { return end - begin; }
 };
 // By Module.
 using LayerAdapters = std::array<std::vector<ActiveMatrix>, kModuleCount>;
 
 // What Backward needs of Forward besides the layer's input.
 struct LayerActivations {
-  Buffer normed, q, k, v, attended, log_sum_exp, middle, ffn_normed, gate, up, gated;
-  std::array<std::vector<Buffer>, kModuleCount> hidden;  // A x per adapter
-  int layer_index = -1;                                  // whose they are; -1: nobody's
-
-  int64_t bytes() const;
+  Matrix q, k, v, attended, log_sum_exp, middle, gate, up;
+  std::array<std::vector<Matrix>, kModuleCount> hidden;  // A x per adapter, but for down
+  bool valid = false;
 };
 
 // How far down the gradient of a layer is wanted.
@@ -60,46 +55,83 @@ enum class BackwardReach {
 // Not thread-safe.
 class LayerPass {
  public:
-  LayerPass(const Model& model, ThreadPool* pool);
+  LayerPass(const Model& model, TrainPrecision precision, ThreadPool* pool)
+      : model_(model), precision_(precision), pool_(pool) {}
 
-  // Must be called before the passes over a batch; `layout` is borrowed until the next call.
-  void Begin(const BatchLayout& layout);
+  // Must be called before the passes over a batch; both are borrowed until the next call.
+  // rope_table [T, rope_dimensions] is filled.
+  void Begin(const BatchLayout& layout, Matrix rope_table);
+
+  LayerActivations TakeActivations(const LayerAdapters& adapters, int64_t rows, Arena& arena) const;
+  // Takes and gives back what the passes below take of an arena, without doing anything else.
+  void CountForward(const LayerAdapters& adapters, int64_t rows, Arena& arena) const;
+  void CountBackward(const LayerAdapters& adapters, int64_t rows, Arena& arena) const;
 
   // x [T, C] -> out [T, C] (may be x).  Null out.data: only the activations are wanted.
   void Forward(int layer_index, const LayerAdapters& adapters, ConstMatrix x,
-               LayerActivations& activations, Matrix out);
+               LayerActivations& activations, Matrix out, Arena& arena);
 
-  // d_x holds d loss / d out and receives d loss / d x when reach is kInput (unspecified
-  // otherwise); gradients of trained matrices are added to.  Uses up the activations.  REQUIRES:
-  // activations of Forward of this layer and x.
-  void Backward(int layer_index, const LayerAdapters& adapters, ConstMatrix x,
-                LayerActivations& activations, BackwardReach reach, Matrix d_x);
-
-  int64_t bytes() const;
+  struct BackwardArgs {
+    int layer_index = 0;
+    const LayerAdapters& adapters;
+    const LayerWeightGradients* weights = nullptr;  // null: frozen
+    ConstMatrix x;                                  // the layer's input
+    LayerActivations& activations;                  // of Forward of this layer and x; used up
+    BackwardReach reach = BackwardReach::kInput;
+    // Holds d loss / d out, receives d loss / d x when reach is kInput (else unspecified).
+    Matrix d_x;
+  };
+  // Gradients of what is trained are added to.
+  void Backward(const BackwardArgs& args, Arena& arena);
 
  private:
-  struct LinearArgs {
-    const WeightView& weight;
-    const std::vector<ActiveMatrix>& adapters;
-    std::vector<Buffer>& hidden;
+  struct ForwardScratch;
+  struct BackwardScratch;
+  struct FeedForwardScratch;
+  struct AttentionScratch;
+  // One weight's part in a backward product.
+  struct LinearGradient {
+    Module module;
+    ConstMatrix d_y;
+    uint8_t* rounded = nullptr;    // scratch for d_y rounded; null in exact precision
+    std::vector<Matrix> d_hidden;  // [rows, R] per adapter
+    float* bias_gradient = nullptr;
   };
-  LinearArgs Linear(int layer_index, Module module, const LayerAdapters& adapters,
-                    LayerActivations& activations) const;
-  void LinearForward(const LinearArgs& args, ConstMatrix x, const float* bias, Matrix y);
-  // d_x may have no data: not wanted.
-  void LinearBackward(const LinearArgs& args, ConstMatrix x, ConstMatrix d_y, Matrix d_x);
-  void AttentionForward(int layer_index, const LayerAdapters& adapters, ConstMatrix x,
-                        LayerActivations& activations);
-  void FeedForwardBackward(int layer_index, const LayerAdapters& adapters,
-                           LayerActivations& activations, bool wants_input, Matrix d_x);
+
+  int64_t RoundedBytesOf(int64_t rows, int64_t cols) const;
+  std::vector<Matrix> TakeHidden(const std::vector<ActiveMatrix>& adapters, Arena& arena) const;
+  LinearGradient TakeLinear(Module module, const LayerAdapters& adapters, int64_t rows,
+                            Arena& arena) const;
+  // Whether products with this weight, or its transpose, use rounded activations.
+  bool Rounds(const WeightView& weight) const;
+  bool RoundsTransposed(const WeightView& weight) const;
+
+  struct LinearOutput {
+    Module module;
+    const float* bias = nullptr;
+    Matrix y;
+  };
+  // Products of one input; A x goes to `activations` (but of down: nowhere but into y).
+  void LinearsForward(int layer_index, std::span<const LinearOutput> outputs, ConstMatrix x,
+                      const LayerAdapters& adapters, LayerActivations& activations,
+                      const ForwardScratch& scratch);
+  // d_x = the sum over `linears` (not wanted: no data; may be x's memory); gradients added to.
+  void LinearsBackward(const BackwardArgs& args, std::span<LinearGradient> linears, ConstMatrix x,
+                       Matrix d_x, const BackwardScratch& scratch);
+  void AdapterGradients(const BackwardArgs& args, LinearGradient& linear, ConstMatrix x);
+  void AddAdaptersInput(const BackwardArgs& args, const LinearGradient& linear, Matrix d_x,
+                        const BackwardScratch& scratch);
+  void FeedForwardBackward(const BackwardArgs& args, BackwardScratch& scratch, Arena& arena);
+  void AttentionBackward(const BackwardArgs& args, BackwardScratch& scratch, Arena& arena);
   AttentionShape Shape() const;
+  int64_t QWidth() const;
+  int64_t KvWidth() const;
 
   const Model& model_;
+  TrainPrecision precision_;
   ThreadPool* pool_;
   const BatchLayout* layout_ = nullptr;
-  Buffer rope_table_;
-  // Scratch of the backward pass.
-  Buffer d_normed_, d_gated_, d_attended_, d_q_, d_k_, d_v_, delta_, d_hidden_, core_hidden_;
+  Matrix rope_table_;
 };
 
 }  // namespace lorikeet
