@@ -34,6 +34,7 @@ void AdamW::Update(int step, double learning_rate, double gradient_scale,
   for (size_t i = 0; i < gradients.size(); ++i) {
     const std::span<const float> gradient = gradients[i];
     const std::span<float> parameter = parameters[i];
+    const float keep = KeepOf(i, factors);
     LORIKEET_CHECK(gradient.size() == parameter.size());
     LORIKEET_CHECK(offset + gradient.size() <= first_.size());
     float* first = first_.data() + offset;
@@ -42,7 +43,7 @@ void AdamW::Update(int step, double learning_rate, double gradient_scale,
       const float g = gradient[j] * scale;
       first[j] = beta1 * first[j] + (1.0f - beta1) * g;
       second[j] = beta2 * second[j] + (1.0f - beta2) * g * g;
-      parameter[j] = parameter[j] * factors.keep - factors.Move(first[j], second[j]);
+      parameter[j] = parameter[j] * keep - factors.Move(first[j], second[j]);
     }
     offset += gradient.size();
   }
@@ -53,10 +54,12 @@ void AdamW::Undo(int step, double learning_rate,
                  std::span<const std::span<float>> parameters) const {
   const Factors factors = FactorsOf(step, learning_rate);
   size_t offset = 0;
-  for (const std::span<float> parameter : parameters) {
-    LORIKEET_CHECK(offset + parameter.size() <= first_.size());
-    for (size_t j = 0; j < parameter.size(); ++j, ++offset) {
-      parameter[j] = (parameter[j] + factors.Move(first_[offset], second_[offset])) / factors.keep;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const float keep = KeepOf(i, factors);
+    LORIKEET_CHECK(offset + parameters[i].size() <= first_.size());
+    for (float& value : parameters[i]) {
+      value = (value + factors.Move(first_[offset], second_[offset])) / keep;
+      ++offset;
     }
   }
   LORIKEET_CHECK(offset == first_.size());

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "device/trainer/trainer.h"
@@ -21,8 +22,12 @@ struct AdamWOptions {
 // Moments of every parameter, one after the other.  Not thread-safe.
 class AdamW {
  public:
-  AdamW(const AdamWOptions& options, size_t parameter_count)
-      : options_(options), first_(parameter_count, 0.0f), second_(parameter_count, 0.0f) {}
+  // `decays`: whether weight_decay is for the parameters of each span of Update; empty: it is.
+  AdamW(const AdamWOptions& options, size_t parameter_count, std::vector<bool> decays = {})
+      : options_(options),
+        decays_(std::move(decays)),
+        first_(parameter_count, 0.0f),
+        second_(parameter_count, 0.0f) {}
 
   // One step: p -= lr * weight_decay * p, then p -= lr * mhat / (sqrt(vhat) + epsilon), with g
   // scaled by gradient_scale before.  `step` counts from 1. REQUIRES: as many gradients as
@@ -52,8 +57,12 @@ class AdamW {
     float Move(float first, float second) const;
   };
   Factors FactorsOf(int step, double learning_rate) const;
+  float KeepOf(size_t span, const Factors& factors) const {
+    return decays_.empty() || decays_[span] ? factors.keep : 1.0f;
+  }
 
   AdamWOptions options_;
+  std::vector<bool> decays_;
   std::vector<float> first_;
   std::vector<float> second_;
 };

@@ -518,7 +518,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const std::shared_ptr<const Model>& model,
   const int layer_count = model->config().layer_count;
   ActiveAdapters adapters;
   adapters.layers.resize(layer_count);
-  adapters.lowest_trained_layer = layer_count;
+  adapters.lowest_trained_layer = trained.matrices.empty() ? 0 : layer_count;
   RETURN_IF_ERROR(Activate(*model, {.trained = &trained, .frozen = frozen}, 0, rows, &adapters));
   for (const AdapterMatrix& matrix : trained.matrices) {
     adapters.lowest_trained_layer =

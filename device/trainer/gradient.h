@@ -127,7 +127,8 @@ struct MemoryPlan {
 
 // The fastest plan for batches of up to `rows` positions (of all learners together) within
 // `limit_bytes`; 0: the frugal one, every layer computed again.  Where even the least does not fit,
-// that one is returned (engine_bytes == least_bytes > limit).  Errors as CheckAdapter.
+// that one is returned (engine_bytes == least_bytes > limit).  `trained` without matrices: for
+// ComputeAll.  Errors as CheckAdapter.
 absl::StatusOr<MemoryPlan> PlanMemory(const std::shared_ptr<const Model>& model,
                                       const Adapter& trained, std::span<const AdapterRef> frozen,
                                       int64_t rows, TrainPrecision precision, int64_t limit_bytes);

@@ -35,6 +35,12 @@ std::vector<std::span<const float>> GradientSpans(AdapterKind kind,
   return spans;
 }
 
+size_t CountOf(std::span<const ParameterSpan> parameters) {
+  size_t count = 0;
+  for (const ParameterSpan& parameter : parameters) count += parameter.values.size();
+  return count;
+}
+
 int FirstNonFinite(std::span<const std::span<const float>> spans) {
   for (size_t i = 0; i < spans.size(); ++i) {
     const auto finite = [](float value) { return std::isfinite(value); };

@@ -1,7 +1,7 @@
-// The trained numbers of an adapter as one ordered list of named spans, and their gradients in the
-// same order.
+// Trained numbers as one ordered list of named spans, and of an adapter their gradients in the same
+// order.
 //
-// Order: matrices as in the adapter; A then B for kLora, the core for kCore.
+// Order of an adapter's: matrices as there; A then B for kLora, the core for kCore.
 #ifndef LORIKEET_DEVICE_TRAINER_PARAMETERS_H_
 #define LORIKEET_DEVICE_TRAINER_PARAMETERS_H_
 
@@ -15,12 +15,14 @@
 
 namespace lorikeet {
 
-// "blk.0.attn_q.weight.lora_a", ".lora_b" or ".core"; rows and columns as stored.
+// "blk.0.attn_q.weight.lora_a", ".lora_b" or ".core", or a weight itself; rows and columns as
+// stored.
 struct ParameterSpan {
   std::string name;
   int64_t rows = 0;
   int64_t columns = 0;
   std::span<float> values;
+  bool decays = true;  // weight decay is for it
 };
 
 // Views into `adapter`, valid while its vectors are.
@@ -30,6 +32,9 @@ std::vector<ParameterSpan> TrainedParameters(Adapter& adapter);
 // `kind`.
 std::vector<std::span<const float>> GradientSpans(AdapterKind kind,
                                                   const std::vector<MatrixGradient>& gradients);
+
+// Numbers in all of them.
+size_t CountOf(std::span<const ParameterSpan> parameters);
 
 // Index of the first span that holds a NaN or infinity, or -1.
 int FirstNonFinite(std::span<const std::span<const float>> spans);

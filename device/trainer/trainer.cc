@@ -69,18 +69,25 @@ int64_t LargestBatch(std::span<const Sequence> train, std::span<const Window> wi
   return std::accumulate(rows.begin(), rows.end(), int64_t{0});
 }
 
+// What is trained, on what.
+struct TrainSubject {
+  std::shared_ptr<const Model> model;
+  Trainee& trainee;
+  const Adapter& start;  // as trainee has it; empty: all weights
+  std::span<const AdapterRef> frozen;
+};
+
 // What training will need, and how the engine is to live within it.
 struct MemoryForecast {
   int64_t working_set_bytes = 0;
   GradientEngineOptions engine;
 };
 
-// `held`: bytes of the process before training, the starting adapter among them.
-absl::StatusOr<MemoryForecast> Forecast(const std::shared_ptr<const Model>& model,
-                                        const Adapter& start, const TrainingInputs& inputs,
+// `held`: bytes of the process before training, the trained numbers among them.
+absl::StatusOr<MemoryForecast> Forecast(const TrainSubject& subject, const TrainingInputs& inputs,
                                         int64_t rows, int64_t held) {
   const TrainOptions& options = inputs.options;
-  const int64_t copy = start.ParameterCount() * static_cast<int64_t>(sizeof(float));
+  const int64_t copy = subject.trainee.parameter_count() * static_cast<int64_t>(sizeof(float));
   // Gradient and two moments; a sum of gradients; the best parameters.
   int64_t copies = 3;
   if (options.accumulate > 1) ++copies;
@@ -90,8 +97,8 @@ absl::StatusOr<MemoryForecast> Forecast(const std::shared_ptr<const Model>& mode
   forecast.engine.precision = options.precision;
   const int64_t limit =
       options.max_memory_bytes > 0 ? std::max<int64_t>(1, options.max_memory_bytes - other) : 0;
-  ASSIGN_OR_RETURN(const MemoryPlan plan,
-                   PlanMemory(model, start, inputs.frozen, rows, forecast.engine.precision, limit));
+  ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(subject.model, subject.start, subject.frozen,
+                                                     rows, forecast.engine.precision, limit));
   forecast.engine.memory = plan.memory;
   if (limit > 0) {
     const int64_t least = other + plan.least_bytes;
@@ -124,6 +131,38 @@ absl::Status CheckSequences(std::span<const Sequence> sequences, const char* nam
   return absl::OkStatus();
 }
 
+// A run of checked inputs.
+absl::StatusOr<TrainResult> RunTraining(const TrainSubject& subject, ThreadPool* pool,
+                                        TrainingInputs inputs) {
+  const TrainOptions& options = inputs.options;
+  if (inputs.train.empty()) {
+    return absl::InvalidArgumentError("training: expected at least one sequence, got none");
+  }
+  RETURN_IF_ERROR(CheckSequences(inputs.train, "training"));
+  RETURN_IF_ERROR(CheckSequences(inputs.eval, "evaluation"));
+  const std::vector<Window> windows = MakeWindows(inputs.train, options.pack_rows, options.seed);
+  inputs.windows = windows;
+  const int64_t rows = LargestBatch(inputs.train, windows, options.batch_size);
+  // No more at once than training takes, so that the memory limit holds.
+  inputs.eval_rows = std::min(kEvalTokens, rows);
+  ReturnFreeMemory();
+  ASSIGN_OR_RETURN(const MemoryForecast forecast,
+                   Forecast(subject, inputs, rows, MemoryMeter().Now()));
+  inputs.predicted_working_set_bytes = forecast.working_set_bytes;
+  TrainIdentity identity;
+  std::unique_ptr<FileLock> lock;
+  if (!options.checkpoint_dir.empty()) {
+    ASSIGN_OR_RETURN(lock, OpenCheckpointDirectory(options.checkpoint_dir));
+    identity = IdentifyRun(subject.model->fingerprint(), options, subject.start, subject.frozen,
+                           inputs.train, inputs.eval);
+  }
+  TrainingRun run(inputs, subject.trainee, std::move(identity), std::move(lock));
+  GradientEngineOptions engine_options = forecast.engine;
+  engine_options.pause_point = run.PausePoint();
+  ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(subject.model, pool, engine_options));
+  return run.Run(std::move(engine));
+}
+
 }  // namespace
 
 absl::StatusOr<GradientResult> EvaluateLoss(std::shared_ptr<const Model> model, ThreadPool* pool,
@@ -134,7 +173,8 @@ absl::StatusOr<GradientResult> EvaluateLoss(std::shared_ptr<const Model> model, 
     return absl::InvalidArgumentError("evaluation: expected at least one sequence, got none");
   }
   ASSIGN_OR_RETURN(const auto engine, GradientEngine::Create(std::move(model), pool));
-  return EvaluateInGroups(*engine, Adapter(), adapters, sequences, kEvalTokens,
+  AdapterTrainee trainee(Adapter(), adapters);
+  return EvaluateInGroups(*engine, trainee, sequences, kEvalTokens,
                           [] { return absl::OkStatus(); });
 }
 
@@ -149,31 +189,35 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
   if (start.matrices.empty()) {
     return absl::InvalidArgumentError("training: expected an adapter with matrices, got none");
   }
-  if (train.empty()) {
-    return absl::InvalidArgumentError("training: expected at least one sequence, got none");
-  }
-  RETURN_IF_ERROR(CheckSequences(train, "training"));
-  RETURN_IF_ERROR(CheckSequences(eval, "evaluation"));
-  const std::vector<Window> windows = MakeWindows(train, options.pack_rows, options.seed);
-  const int64_t rows = LargestBatch(train, windows, options.batch_size);
-  TrainingInputs inputs{clock, frozen, train, windows, eval, options, progress};
-  // No more at once than training takes, so that the memory limit holds.
-  inputs.eval_rows = std::min(kEvalTokens, rows);
-  ReturnFreeMemory();
-  ASSIGN_OR_RETURN(const MemoryForecast forecast,
-                   Forecast(model, start, inputs, rows, MemoryMeter().Now()));
-  inputs.predicted_working_set_bytes = forecast.working_set_bytes;
-  TrainIdentity identity;
-  std::unique_ptr<FileLock> lock;
-  if (!options.checkpoint_dir.empty()) {
-    ASSIGN_OR_RETURN(lock, OpenCheckpointDirectory(options.checkpoint_dir));
-    identity = IdentifyRun(model->fingerprint(), options, start, frozen, train, eval);
-  }
-  TrainingRun run(inputs, std::move(start), std::move(identity), std::move(lock));
-  GradientEngineOptions engine_options = forecast.engine;
-  engine_options.pause_point = run.PausePoint();
-  ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(model, pool, engine_options));
-  return run.Run(std::move(engine));
+  AdapterTrainee trainee(std::move(start), frozen);
+  ASSIGN_OR_RETURN(TrainResult result,
+                   RunTraining({model, trainee, trainee.adapter(), frozen}, pool,
+                               {.clock = clock,
+                                .train = train,
+                                .windows = {},
+                                .eval = eval,
+                                .options = options,
+                                .progress = progress}));
+  result.adapter = trainee.Take();
+  return result;
+}
+
+absl::StatusOr<TrainResult> TrainModel(TrainableModel& model, ThreadPool* pool, const Clock& clock,
+                                       std::span<const Sequence> train,
+                                       std::span<const Sequence> eval, const TrainOptions& options,
+                                       const ProgressCallback& progress) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  TrainOptions exact = options;
+  exact.precision = TrainPrecision::kExact;
+  ModelTrainee trainee(model);
+  const Adapter none;
+  return RunTraining({model.model(), trainee, none, {}}, pool,
+                     {.clock = clock,
+                      .train = train,
+                      .windows = {},
+                      .eval = eval,
+                      .options = exact,
+                      .progress = progress});
 }
 
 }  // namespace lorikeet

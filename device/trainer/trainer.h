@@ -1,4 +1,5 @@
-// Training an adapter: batches, AdamW, schedules, held-out loss, early stop, checkpoints.
+// Training an adapter, or all weights of a small model: batches, AdamW, schedules, held-out loss,
+// early stop, checkpoints.
 //
 // What it holds: the parameters, their gradient and two moments (and a sum of gradients where they
 // are accumulated), besides what the gradient engine needs.  The best evaluated parameters lie in a
@@ -24,6 +25,7 @@
 #include "common/base/clock.h"
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
+#include "device/model/trainable_model.h"
 #include "device/trainer/energy_meter.h"
 #include "device/trainer/governor.h"
 #include "device/trainer/gradient.h"
@@ -93,7 +95,7 @@ struct StepRecord {
 };
 
 struct TrainResult {
-  Adapter adapter;
+  Adapter adapter;  // empty where a model was trained
   int steps = 0;
   int64_t tokens = 0;
   std::vector<StepRecord> records;    // every step
@@ -152,6 +154,14 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
                                   std::span<const Sequence> train, std::span<const Sequence> eval,
                                   const TrainOptions& options,
                                   const ProgressCallback& progress = nullptr);
+
+// The same for all weights of `model`, which holds the result (of an error: unspecified numbers).
+// Weight decay is for matrices; precision is exact.  Memory: four copies of the weights besides the
+// engine's.
+absl::StatusOr<TrainResult> TrainModel(TrainableModel& model, ThreadPool* pool, const Clock& clock,
+                                       std::span<const Sequence> train,
+                                       std::span<const Sequence> eval, const TrainOptions& options,
+                                       const ProgressCallback& progress = nullptr);
 
 }  // namespace lorikeet
 

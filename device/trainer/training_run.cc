@@ -11,16 +11,15 @@
 namespace lorikeet {
 namespace {
 
-size_t CountOf(std::span<const ParameterSpan> parameters) {
-  size_t count = 0;
-  for (const ParameterSpan& parameter : parameters) count += parameter.values.size();
-  return count;
+std::vector<bool> Decays(std::span<const ParameterSpan> parameters) {
+  std::vector<bool> decays;
+  for (const ParameterSpan& parameter : parameters) decays.push_back(parameter.decays);
+  return decays;
 }
 
 }  // namespace
 
-absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, const Adapter& adapter,
-                                                std::span<const AdapterRef> frozen,
+absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, Trainee& trainee,
                                                 std::span<const Sequence> sequences, int64_t rows,
                                                 const std::function<absl::Status()>& between) {
   GradientResult total;
@@ -31,9 +30,8 @@ absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, const Ad
       if (end > begin && tokens > rows) break;
     }
     RETURN_IF_ERROR(between());
-    ASSIGN_OR_RETURN(
-        const GradientResult part,
-        engine.Compute(adapter, frozen, sequences.subspan(begin, end - begin), nullptr));
+    ASSIGN_OR_RETURN(const GradientResult part,
+                     trainee.Compute(engine, sequences.subspan(begin, end - begin), false));
     total.loss_sum += part.loss_sum;
     total.weight_sum += part.weight_sum;
     begin = end;
@@ -41,19 +39,19 @@ absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, const Ad
   return total;
 }
 
-TrainingRun::TrainingRun(const TrainingInputs& inputs, Adapter start, TrainIdentity identity,
+TrainingRun::TrainingRun(const TrainingInputs& inputs, Trainee& trainee, TrainIdentity identity,
                          std::unique_ptr<FileLock> checkpoint_lock)
     : in_(inputs),
       options_(inputs.options),
-      adapter_(std::move(start)),
+      trainee_(trainee),
       identity_(std::move(identity)),
       checkpoint_lock_(std::move(checkpoint_lock)),
-      parameters_(TrainedParameters(adapter_)),
+      parameters_(trainee.parameters()),
       optimizer_({.beta1 = options_.beta1,
                   .beta2 = options_.beta2,
                   .epsilon = options_.epsilon,
                   .weight_decay = options_.weight_decay},
-                 CountOf(parameters_)),
+                 CountOf(parameters_), Decays(parameters_)),
       sampler_(inputs.windows.size(),
                static_cast<size_t>(options_.batch_size) * static_cast<size_t>(options_.accumulate),
                options_.seed),
@@ -148,7 +146,7 @@ absl::Status TrainingRun::Restore(const Checkpoint& checkpoint) {
 void TrainingRun::Accumulate(double weight, bool first) {
   const float factor = static_cast<float>(weight);
   float* sum = sum_.data();
-  for (const auto& values : GradientSpans(adapter_.info.kind, gradients_)) {
+  for (const auto& values : trainee_.gradient()) {
     for (const float value : values) {
       *sum = first ? factor * value : *sum + factor * value;
       ++sum;
@@ -157,7 +155,7 @@ void TrainingRun::Accumulate(double weight, bool first) {
 }
 
 std::vector<std::span<const float>> TrainingRun::gradient() const {
-  if (options_.accumulate == 1) return GradientSpans(adapter_.info.kind, gradients_);
+  if (options_.accumulate == 1) return trainee_.gradient();
   std::vector<std::span<const float>> spans;
   std::span<const float> rest = sum_;
   for (const auto& values : const_values_) {
@@ -181,8 +179,7 @@ absl::StatusOr<GradientResult> TrainingRun::ComputeGradient(std::span<const size
       }
     }
     RETURN_IF_ERROR(Pause());
-    ASSIGN_OR_RETURN(const GradientResult part,
-                     engine_->Compute(adapter_, in_.frozen, batch, &gradients_));
+    ASSIGN_OR_RETURN(const GradientResult part, trainee_.Compute(*engine_, batch, true));
     total.loss_sum += part.loss_sum;
     total.weight_sum += part.weight_sum;
     if (options_.accumulate > 1) Accumulate(part.weight_sum, begin == 0);
@@ -236,8 +233,8 @@ absl::Status TrainingRun::Step() {
 }
 
 absl::Status TrainingRun::EvaluateNow() {
-  const absl::StatusOr<GradientResult> loss = EvaluateInGroups(
-      *engine_, adapter_, in_.frozen, in_.eval, in_.eval_rows, [this] { return Pause(); });
+  const absl::StatusOr<GradientResult> loss =
+      EvaluateInGroups(*engine_, trainee_, in_.eval, in_.eval_rows, [this] { return Pause(); });
   if (absl::IsCancelled(loss.status())) {
     cancelled_ = true;
     return absl::OkStatus();
@@ -362,7 +359,6 @@ absl::StatusOr<TrainResult> TrainingRun::Finish(std::string reason) {
   result.seconds = absl::ToDoubleSeconds(in_.clock.Now() - started_);
   result.paused_seconds = absl::ToDoubleSeconds(Paused());
   result.joules = Joules();
-  result.adapter = std::move(adapter_);
   result.stopped_because = std::move(reason);
   result.failure = std::move(failure_);
   return result;

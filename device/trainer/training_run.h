@@ -21,6 +21,7 @@
 #include "device/trainer/packing.h"
 #include "device/trainer/parameter_store.h"
 #include "device/trainer/parameters.h"
+#include "device/trainer/trainee.h"
 #include "device/trainer/trainer.h"
 
 namespace lorikeet {
@@ -28,7 +29,6 @@ namespace lorikeet {
 // Borrows; all of it outlives the run.
 struct TrainingInputs {
   const Clock& clock;
-  std::span<const AdapterRef> frozen;
   std::span<const Sequence> train;
   std::span<const Window> windows;  // of train
   std::span<const Sequence> eval;
@@ -40,22 +40,22 @@ struct TrainingInputs {
 
 // Loss of all sequences, in groups of about `rows` tokens.  `between` is called before each group;
 // its error ends the evaluation.
-absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, const Adapter& adapter,
-                                                std::span<const AdapterRef> frozen,
+absl::StatusOr<GradientResult> EvaluateInGroups(GradientEngine& engine, Trainee& trainee,
                                                 std::span<const Sequence> sequences, int64_t rows,
                                                 const std::function<absl::Status()>& between);
 
 // Not thread-safe.  Used once: construct, Run.
 class TrainingRun {
  public:
-  // REQUIRES: checked inputs and options.
-  TrainingRun(const TrainingInputs& inputs, Adapter start, TrainIdentity identity,
+  // Changes `trainee`, which is borrowed.  REQUIRES: checked inputs and options.
+  TrainingRun(const TrainingInputs& inputs, Trainee& trainee, TrainIdentity identity,
               std::unique_ptr<FileLock> checkpoint_lock);
 
   // What the engine is to call between pieces of its work; valid while this object is.
   std::function<absl::Status()> PausePoint() {
     return [this] { return Pause(); };
   }
+  // The result's adapter is left to the caller.
   absl::StatusOr<TrainResult> Run(std::unique_ptr<GradientEngine> engine);
 
  private:
@@ -92,20 +92,19 @@ class TrainingRun {
 
   TrainingInputs in_;
   const TrainOptions& options_;
-  Adapter adapter_;
+  Trainee& trainee_;
   TrainIdentity identity_;
   std::unique_ptr<FileLock> checkpoint_lock_;
   std::unique_ptr<GradientEngine> engine_;
-  std::vector<ParameterSpan> parameters_;
-  std::vector<std::span<float>> values_;  // of parameters_
+  const std::vector<ParameterSpan>& parameters_;  // of trainee_
+  std::vector<std::span<float>> values_;          // of parameters_
   std::vector<std::span<const float>> const_values_;
   AdamW optimizer_;
   BatchSampler sampler_;
   MemoryMeter memory_;
-  std::unique_ptr<ParameterStore> best_;   // null: not wanted
-  std::vector<MatrixGradient> gradients_;  // of one batch
-  std::vector<float> sum_;                 // weighted, of the step's batches; empty: one a step
-  TrainState state_;                       // its sampler is filled only to be written
+  std::unique_ptr<ParameterStore> best_;  // null: not wanted
+  std::vector<float> sum_;                // weighted, of the step's batches; empty: one a step
+  TrainState state_;                      // its sampler is filled only to be written
   int total_steps_ = 0;
   int eval_every_ = 0;
   int first_step_ = 0;   // done before this call
