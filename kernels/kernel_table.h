@@ -111,7 +111,7 @@ struct KernelTable {
   void (*scaled_exp)(float* x, int64_t n, float shift, float factor);
   // Returns the largest of n >= 1 numbers.
   float (*largest)(const float* x, int64_t n);
-  // x[i] = exp(x[i] - shift), NaN of NaN; returns their sum.
+  // x[i] = exp(x[i] - shift), NaN of NaN, and returns their sum; shift is the largest or more.
   double (*exponentials)(float* x, int64_t n, float shift);
 
   // --- attention.h: one key/value head and its query heads ---

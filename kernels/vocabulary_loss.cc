@@ -14,7 +14,14 @@ namespace lorikeet {
 namespace {
 
 constexpr int64_t kAlignment = 64;
-constexpr float kLowest = std::numeric_limits<float>::lowest();
+// A logit below all others.
+constexpr float kLowest = -1e30f;
+
+// Logits of a slab: so many that they stay in the caches, and rows of output weights enough for
+// both products to run well.
+constexpr int64_t kLogits = 1 << 19;
+constexpr int64_t kSlabUnit = 512;
+constexpr int64_t kSlabUnits = 8;
 
 int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 
@@ -34,13 +41,11 @@ struct Layout {
         x(RoundUp(RoundedBytes(rows, width), kAlignment)),
         p(backward ? RoundedBytes(rows, slab) : 0) {}
 
-  // So many that the logits stay in the caches, and enough for both products to run well.
   static int64_t SlabRows(int64_t rows, int64_t vocabulary) {
-    constexpr int64_t kLogits = 1 << 19;
-    constexpr int64_t kUnit = 512;
-    const int64_t fitting = kLogits / rows / kUnit * kUnit;
-    return std::min(RoundUp(vocabulary, 32), std::clamp<int64_t>(fitting, kUnit, 8 * kUnit));
+    const int64_t units = std::clamp<int64_t>(kLogits / (rows * kSlabUnit), 1, kSlabUnits);
+    return std::min(RoundUp(vocabulary, 32), units * kSlabUnit);
   }
+  int64_t total() const { return states + logits + x + p; }
 
   int64_t slab;    // rows of output weights at a time
   int64_t stride;  // of rows of logits, no power of two: these fall into the same sets of a cache
@@ -141,8 +146,13 @@ void Finish(const Pass& pass, int64_t s) {
 }  // namespace
 
 int64_t VocabularyLossBytes(int64_t rows, int64_t width, int64_t vocabulary, bool backward) {
-  const Layout layout(rows, width, vocabulary, backward);
-  return layout.states + layout.logits + layout.x + layout.p + kAlignment - 1;
+  // Fewer rows have longer slabs: of those with slabs of a length, the most want most.
+  int64_t most = rows == 0 ? 0 : Layout(rows, width, vocabulary, backward).total();
+  for (int64_t units = 1; units <= kSlabUnits && rows > 0; ++units) {
+    const int64_t fewer = std::min(rows, kLogits / (units * kSlabUnit));
+    most = std::max(most, Layout(fewer, width, vocabulary, backward).total());
+  }
+  return most + kAlignment - 1;
 }
 
 void VocabularyLoss(const VocabularyLossArgs& args, ThreadPool* pool) {

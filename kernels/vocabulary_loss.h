@@ -37,7 +37,7 @@ struct VocabularyLossArgs {
   const std::function<void()>* between = nullptr;
 };
 
-// Bytes of scratch for that many rows, hidden size and rows of output weights; a few MB.
+// Bytes of scratch for that many rows or fewer, hidden size and rows of output weights; a few MB.
 int64_t VocabularyLossBytes(int64_t rows, int64_t width, int64_t vocabulary, bool backward);
 
 // REQUIRES: V >= 2; d_x aliases nothing.

@@ -63,11 +63,14 @@ void SwiGluBackwardRow(const float* gate, const float* up, const float* d_y, int
 }
 
 inline float Largest(const float* x, int64_t n) {
-  Vf largest = Splat(x[0]);
+  Vf parts[4] = {Splat(x[0]), Splat(x[0]), Splat(x[0]), Splat(x[0])};
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) largest = VecMax(largest, Load(x + i));
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    for (int j = 0; j < 4; ++j) parts[j] = VecMax(parts[j], Load(x + i + j * kLanes));
+  }
+  for (; i + kLanes <= n; i += kLanes) parts[0] = VecMax(parts[0], Load(x + i));
   float lanes[kLanes];
-  Store(lanes, largest);
+  Store(lanes, VecMax(VecMax(parts[0], parts[1]), VecMax(parts[2], parts[3])));
   float result = lanes[0];
   for (const float lane : lanes) result = lane > result ? lane : result;
   for (; i < n; ++i) result = x[i] > result ? x[i] : result;

@@ -235,6 +235,21 @@ TEST_P(VocabularyLossTest, LossAloneIsTheSameLoss) {
   }
 }
 
+// Callers take scratch once and pass what rows are left; Compute checks each number of rows.
+TEST_P(VocabularyLossTest, FewerRowsNeedNoMoreScratch) {
+  for (const bool backward : {false, true}) {
+    int64_t before = 0;
+    for (int64_t rows = 0; rows <= 2200; ++rows) {
+      const int64_t bytes = VocabularyLossBytes(rows, 896, 151936, backward);
+      ASSERT_GE(bytes, before) << rows;
+      before = bytes;
+    }
+  }
+  for (const int64_t rows : {127, 129, 257, 600}) {
+    Compute(Problem(TensorType::kQ8_0, rows, 4200, 32), /*backward=*/true);
+  }
+}
+
 TEST_P(VocabularyLossTest, ThreadsChangeNoBit) {
   for (const TensorType type : {TensorType::kF32, TensorType::kQ8_0, TensorType::kQ6_K}) {
     const Problem p(type, 140, 1500, 256);
