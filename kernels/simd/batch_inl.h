@@ -74,7 +74,9 @@ struct NextWeights {
   // As much of them as parts [part, part + parts) are of the `total` products at hand.
   void Prefetch(int64_t part, int64_t parts, int64_t total) const {
     for (int64_t r = rows * part / total; r < rows * (part + parts) / total; ++r) {
-      for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(data + r * row_bytes + b, 0, 2);
+      const uint8_t* row = data + r * row_bytes;
+      const auto before = static_cast<int64_t>(reinterpret_cast<uintptr_t>(row) % 64);
+      for (int64_t b = -before; b < bytes; b += 64) __builtin_prefetch(row + b, 0, 2);
     }
   }
 };

@@ -36,20 +36,67 @@ __attribute__((always_inline)) inline void UnpackQ8_0(const uint8_t* row, int64_
   }
 }
 
-template <typename Sink>
-__attribute__((always_inline)) inline void UnpackQ4_0(const uint8_t* row, int64_t n, Sink& sink) {
-  const __m128i mask = _mm_set1_epi8(15);
-  const __m128i eight = _mm_set1_epi8(8);
-  for (int64_t i = 0; i < n; i += 32, row += sizeof(BlockQ4_0)) {
+// Formats with 32 values in a block, four bits of them in the halves of 16 bytes: half h as bytes.
+inline __m128i NibblesOf(const uint8_t* q, int h) {
+  const __m128i packed = LoadBytes(q);
+  return _mm_and_si128(h == 0 ? packed : _mm_srli_epi16(packed, 4), _mm_set1_epi8(15));
+}
+// The same with bit 16 h + j of `high` as the fifth bit of byte j.
+inline __m128i FiveBitsOf(const uint8_t* high, const uint8_t* q, int h) {
+  int16_t bits;
+  __builtin_memcpy(&bits, high + 2 * h, sizeof(bits));
+  const __m128i spread = _mm_shuffle_epi8(
+      _mm_set1_epi16(bits), _mm_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1));
+  const __m128i own = _mm_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  const __m128i set = _mm_cmpeq_epi8(_mm_and_si128(spread, own), own);
+  return _mm_or_si128(NibblesOf(q, h), _mm_and_si128(set, _mm_set1_epi8(16)));
+}
+
+struct HalvesOfQ4_0 {
+  typedef BlockQ4_0 Block;
+  static constexpr bool kMin = false;
+  static __m128i Bytes(const uint8_t* block, int h) {
+    return _mm_sub_epi8(NibblesOf(block + 2, h), _mm_set1_epi8(8));
+  }
+};
+struct HalvesOfQ4_1 {
+  typedef BlockQ4_1 Block;
+  static constexpr bool kMin = true;
+  static __m128i Bytes(const uint8_t* block, int h) { return NibblesOf(block + 4, h); }
+};
+struct HalvesOfQ5_0 {
+  typedef BlockQ5_0 Block;
+  static constexpr bool kMin = false;
+  static __m128i Bytes(const uint8_t* block, int h) {
+    return _mm_sub_epi8(FiveBitsOf(block + 2, block + 6, h), _mm_set1_epi8(16));
+  }
+};
+struct HalvesOfQ5_1 {
+  typedef BlockQ5_1 Block;
+  static constexpr bool kMin = true;
+  static __m128i Bytes(const uint8_t* block, int h) { return FiveBitsOf(block + 4, block + 8, h); }
+};
+struct HalvesOfIq4Nl {
+  typedef BlockIq4Nl Block;
+  static constexpr bool kMin = false;
+  static __m128i Bytes(const uint8_t* block, int h) {
+    return _mm_shuffle_epi8(LoadBytes(kIq4NlValues), NibblesOf(block + 2, h));
+  }
+};
+
+template <typename Halves, typename Sink>
+__attribute__((always_inline)) inline void UnpackHalves(const uint8_t* row, int64_t n, Sink& sink) {
+  for (int64_t i = 0; i < n; i += 32, row += sizeof(typename Halves::Block)) {
     const Vf d = Splat(HalfAt(row));
-    const __m128i packed = LoadBytes(row + 2);
+    const Vf m = Halves::kMin ? Splat(HalfAt(row + 2)) : Vf{};
 #pragma GCC unroll 2
     for (int h = 0; h < 2; ++h) {
-      const __m128i nibbles = _mm_and_si128(h == 0 ? packed : _mm_srli_epi16(packed, 4), mask);
-      const Sixteen q = FloatsOf(_mm_sub_epi8(nibbles, eight));
+      const Sixteen q = FloatsOf(Halves::Bytes(row, h));
 #pragma GCC unroll 2
-      for (int v = 0; v < kVecsOf16; ++v)
-        sink(i + 16 * h + v * kLanes, h * kVecsOf16 + v, d * q.v[v]);
+      for (int v = 0; v < kVecsOf16; ++v) {
+        sink(i + 16 * h + v * kLanes, h * kVecsOf16 + v,
+             Halves::kMin ? d * q.v[v] + m : d * q.v[v]);
+      }
     }
   }
 }
@@ -131,7 +178,15 @@ __attribute__((always_inline)) inline bool Unpack(TensorType type, const uint8_t
     case TensorType::kQ8_0:
       return UnpackQ8_0(row, n, sink), true;
     case TensorType::kQ4_0:
-      return UnpackQ4_0(row, n, sink), true;
+      return UnpackHalves<HalvesOfQ4_0>(row, n, sink), true;
+    case TensorType::kQ4_1:
+      return UnpackHalves<HalvesOfQ4_1>(row, n, sink), true;
+    case TensorType::kQ5_0:
+      return UnpackHalves<HalvesOfQ5_0>(row, n, sink), true;
+    case TensorType::kQ5_1:
+      return UnpackHalves<HalvesOfQ5_1>(row, n, sink), true;
+    case TensorType::kIQ4_NL:
+      return UnpackHalves<HalvesOfIq4Nl>(row, n, sink), true;
     case TensorType::kQ4_K:
       return UnpackQ4_K(row, n, sink), true;
     case TensorType::kQ6_K:

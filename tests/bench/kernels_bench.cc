@@ -6,6 +6,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -97,6 +98,37 @@ void BM_MatMulBackwardInput(benchmark::State& state, TensorType type, int64_t t,
   Buffer d_x(t, c);
   for (auto _ : state) MatMulBackwardInput(d_y.matrix, w.view, d_x.matrix, pool.get());
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
+}
+
+// A product and the gradient of its input with the same weights, turn about: the best of each.
+void BM_ForwardBackward(benchmark::State& state, TensorType type, int64_t t, int64_t oc,
+                        int64_t c) {
+  const RandomWeights w(type, oc, c);
+  const Buffer x(t, c), d_y(t, oc);
+  Buffer y(t, oc), d_x(t, c);
+  std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, std::max(c, oc))));
+  const auto seconds = [](const auto& body) {
+    const auto start = std::chrono::steady_clock::now();
+    body();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  double forward = 1e9, backward = 1e9;
+  for (auto _ : state) {
+    forward = std::min(forward, seconds([&] {
+                         const FastProduct product{.w = w.view, .y = y.matrix};
+                         MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()),
+                                    {&product, 1}, pool.get());
+                       }));
+    backward = std::min(backward, seconds([&] {
+                          const FastBackwardProduct product{
+                              RoundActivations(d_y.matrix, scratch.data(), pool.get()), w.view};
+                          MatMulFastBackward({&product, 1}, d_x.matrix, false, pool.get());
+                        }));
+  }
+  const double gflop = 2e-9 * static_cast<double>(t * oc * c);
+  state.counters["forward_GFLOP/s"] = gflop / forward;
+  state.counters["backward_GFLOP/s"] = gflop / backward;
+  state.counters["ratio"] = forward / backward;  // of the rates
 }
 
 constexpr int64_t kMemoryBytes = 96 << 20;  // larger than the caches
@@ -279,6 +311,29 @@ void RegisterFast() {
   }
 }
 
+// The shapes of Qwen2.5-0.5B, and of all formats.
+void RegisterBackward() {
+  const auto add = [](TensorType type, int64_t t, int64_t oc, int64_t c) {
+    const std::string name = std::string(TraitsOf(type).name) + "/" + std::to_string(oc) + "x" +
+                             std::to_string(c) + "/T" + std::to_string(t);
+    benchmark::RegisterBenchmark(("ForwardBackward/" + name).c_str(), BM_ForwardBackward, type, t,
+                                 oc, c)
+        ->UseRealTime();
+  };
+  for (const TensorType type : {TensorType::kQ4_0, TensorType::kQ8_0}) {
+    for (const int64_t t : {128, 256, 1024}) add(type, t, 4864, 896);
+    add(type, 256, 896, 4864);
+    add(type, 256, 896, 896);
+    add(type, 256, 128, 896);
+    add(type, 256, 151936, 896);
+  }
+  for (const TensorType type : {TensorType::kQ5_0, TensorType::kQ4_1, TensorType::kQ5_1,
+                                TensorType::kIQ4_NL, TensorType::kQ4_K, TensorType::kQ5_K,
+                                TensorType::kQ6_K, TensorType::kQ2_K, TensorType::kQ3_K}) {
+    add(type, 256, 4864, 1024);
+  }
+}
+
 void RegisterDecode() {
   using benchmark::RegisterBenchmark;
   RegisterBenchmark("ReadMemory", BM_ReadMemory)->UseRealTime();
@@ -321,6 +376,7 @@ void Register() {
     RegisterBenchmark(("Dequantize/" + name).c_str(), BM_Dequantize, type);
   }
   RegisterFast();
+  RegisterBackward();
   RegisterDecode();
   for (int variant = 0; variant < 3; ++variant) {
     RegisterBenchmark(("GemmLora/" + std::string(variant == 0   ? "NT"
