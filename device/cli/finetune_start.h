@@ -1,0 +1,40 @@
+// The adapter that training starts from: a file's, or a fresh one.
+#ifndef LORIKEET_DEVICE_CLI_FINETUNE_START_H_
+#define LORIKEET_DEVICE_CLI_FINETUNE_START_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/adapter/adapter.h"
+#include "device/cli/engine.h"
+
+namespace lorikeet {
+
+struct StartArguments {
+  std::string init;
+  std::string rank = "8";
+  float alpha = 16;
+  std::string modules = "all";
+  std::string form = "lora";
+  std::vector<std::string> basis;  // public text, or one catalog
+
+  void Declare(CLI::App* command);
+};
+
+struct StartingAdapter {
+  Adapter adapter;
+  std::string origin;  // one sentence for people: where its numbers come from
+};
+
+// Usage errors for words that cannot be meant; errors of the files; FAILED_PRECONDITION: made for
+// another base.  `context`: tokens of a window of public text.
+absl::StatusOr<StartingAdapter> MakeStartingAdapter(const StartArguments& arguments,
+                                                    const Engine& engine, uint64_t seed,
+                                                    int context);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_DEVICE_CLI_FINETUNE_START_H_
