@@ -13,8 +13,10 @@
 #include "common/base/strings.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
+#include "device/model/trainable_model.h"
 #include "device/trainer/gradient.h"
 #include "device/trainer/parameters.h"
+#include "device/trainer/trainee.h"
 
 namespace lorikeet {
 namespace {
@@ -26,7 +28,32 @@ struct GradientsArguments {
   std::string adapter;
   std::string batch;
   std::string out;
+  bool full = false;
 };
+
+// What gradients are wanted of, on which base.
+struct Subject {
+  std::shared_ptr<const Model> base;
+  std::unique_ptr<TrainableModel> model;
+  std::unique_ptr<Trainee> trainee;
+};
+
+absl::StatusOr<Subject> FindSubject(const GradientsArguments& arguments, const Engine& engine) {
+  if (arguments.full == !arguments.adapter.empty()) {
+    return UsageError("expected either --adapter FILE or --full");
+  }
+  Subject subject{.base = engine.model(), .model = nullptr, .trainee = nullptr};
+  if (arguments.full) {
+    ASSIGN_OR_RETURN(subject.model, TrainableModel::Create(*engine.model()));
+    subject.base = subject.model->model();
+    subject.trainee = std::make_unique<ModelTrainee>(*subject.model);
+  } else {
+    ASSIGN_OR_RETURN(Adapter adapter, ReadAdapter(arguments.adapter));
+    subject.trainee =
+        std::make_unique<AdapterTrainee>(std::move(adapter), std::span<const AdapterRef>());
+  }
+  return subject;
+}
 
 absl::StatusOr<std::vector<float>> ParseMask(const json& list) {
   if (!list.is_array()) {
@@ -67,18 +94,16 @@ absl::StatusOr<std::vector<Sequence>> ParseBatch(const std::string& text) {
 
 absl::Status RunGradients(const GradientsArguments& arguments, Output& output) {
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  ASSIGN_OR_RETURN(Adapter adapter, ReadAdapter(arguments.adapter));
+  ASSIGN_OR_RETURN(const Subject subject, FindSubject(arguments, engine));
   ASSIGN_OR_RETURN(const std::string text, ReadFile(arguments.batch));
   const absl::StatusOr<std::vector<Sequence>> batch = ParseBatch(text);
   if (!batch.ok()) return Annotate(batch.status(), arguments.batch);
-  ASSIGN_OR_RETURN(const auto gradient_engine,
-                   GradientEngine::Create(engine.model(), engine.pool()));
-  std::vector<MatrixGradient> gradients;
+  ASSIGN_OR_RETURN(const auto gradient_engine, GradientEngine::Create(subject.base, engine.pool()));
   ASSIGN_OR_RETURN(const GradientResult result,
-                   gradient_engine->Compute(adapter, {}, *batch, &gradients));
+                   subject.trainee->Compute(*gradient_engine, *batch, /*wants_gradient=*/true));
 
-  const std::vector<ParameterSpan> parameters = TrainedParameters(adapter);
-  const auto spans = GradientSpans(adapter.info.kind, gradients);
+  const std::vector<ParameterSpan>& parameters = subject.trainee->parameters();
+  const std::vector<std::span<const float>> spans = subject.trainee->gradient();
   std::string bytes;
   json tensors = json::array();
   for (size_t i = 0; i < spans.size(); ++i) {
@@ -99,11 +124,12 @@ absl::Status RunGradients(const GradientsArguments& arguments, Output& output) {
 void AddGradientsCommand(Program& program) {
   auto arguments = std::make_shared<GradientsArguments>();
   CLI::App* command =
-      program.Add("gradients", "Loss and gradients of an adapter on a batch of token lists",
+      program.Add("gradients", "Loss and gradients of an adapter, or all weights, on token lists",
                   [arguments](Output& output) { return RunGradients(*arguments, output); });
   arguments->engine.AddModel(command);
   arguments->engine.AddThreads(command);
-  command->add_option("--adapter", arguments->adapter, "The adapter (GGUF)")->required();
+  command->add_option("--adapter", arguments->adapter, "The adapter (GGUF)");
+  command->add_flag("--full", arguments->full, "Of all weights of the model instead");
   command
       ->add_option("--batch", arguments->batch,
                    "JSON: \"sequences\" (token lists) and \"loss_masks\" (optional)")
