@@ -28,6 +28,7 @@ int64_t RoundUp(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; 
 // Of one row of x: the softmax over all tokens but the target, as far as it has been seen.
 struct RowState {
   double sum;     // of exp(logit - largest)
+  double added;   // of these as rounded to 8 bit and multiplied; 0: not rounded so
   float largest;  // logit
   float target;   // its logit
 };
@@ -77,6 +78,7 @@ void Exponentiate(const Pass& pass, int64_t begin, int64_t n, int64_t s) {
     const double shrink = std::exp(static_cast<double>(state.largest) - largest);
     state.largest = largest;
     state.sum *= shrink;
+    state.added *= shrink;
     if (pass.args.d_x.data != nullptr && begin > 0) {
       float* d_x = pass.args.d_x.row(s);
       for (int64_t c = 0; c < pass.args.d_x.cols; ++c) d_x[c] *= static_cast<float>(shrink);
@@ -84,6 +86,19 @@ void Exponentiate(const Pass& pass, int64_t begin, int64_t n, int64_t s) {
   }
   state.sum += Kernels().exponentials(row, n, state.largest);
   std::fill(row + n, row + RoundUp(n, 32), 0.0f);
+}
+
+// Takes down what the rounded exponentials of a slab sum up to.
+void SumRounded(const Pass& pass, const RoundedActivations& p) {
+  if (p.q == nullptr) return;
+  const int64_t count = p.x.cols / 16;
+  const auto body = [&](int64_t from, int64_t to) {
+    for (int64_t s = from; s < to; ++s) {
+      const float* sums = p.sums + s * p.sum_stride;
+      for (int64_t i = 0; i < count; ++i) pass.states[s].added += static_cast<double>(sums[i]);
+    }
+  };
+  Split(pass.pool, p.x.rows, 4.0 * static_cast<double>(p.x.rows * count), body);
 }
 
 void AddSlab(const Pass& pass, int64_t begin, int64_t n) {
@@ -104,6 +119,7 @@ void AddSlab(const Pass& pass, int64_t begin, int64_t n) {
   const FastBackwardProduct backward{
       .d_y = floats ? RoundedActivations{.x = p} : RoundActivations(p, pass.p_scratch, pass.pool),
       .w = slab};
+  SumRounded(pass, backward.d_y);
   MatMulFastBackward({&backward, 1}, args.d_x, /*accumulate=*/begin > 0, pass.pool);
   if (args.between != nullptr) (*args.between)();
 }
@@ -114,7 +130,8 @@ bool IsFinite(const float* x, int64_t n) {
   return zero == 0.0f;
 }
 
-// d_x = weight * share * (d_x / sum - weights of the target).
+// d_x = weight * share * (d_x / sum - weights of the target).  With `sum` that of the exponentials
+// as rounded, what all rows of weights have in common cancels, as it does exactly.
 void FinishGradient(const VocabularyLossArgs& args, int64_t s, double share, double sum) {
   constexpr int64_t kPiece = 256;  // every block's length divides it
   float target[kPiece];
@@ -140,7 +157,8 @@ void Finish(const Pass& pass, int64_t s) {
   pass.args.nll[s] =
       static_cast<float>(std::max(odds, 0.0) + std::log1p(std::exp(-std::fabs(odds))));
   if (pass.args.d_x.data == nullptr) return;
-  FinishGradient(pass.args, s, 1.0 / (1.0 + std::exp(-odds)), state.sum);
+  FinishGradient(pass.args, s, 1.0 / (1.0 + std::exp(-odds)),
+                 state.added > 0 ? state.added : state.sum);
 }
 
 }  // namespace
@@ -174,7 +192,7 @@ void VocabularyLoss(const VocabularyLossArgs& args, ThreadPool* pool) {
                   .stride = layout.stride,
                   .x = RoundActivations(args.x, x, pool),
                   .p_scratch = x + layout.x};
-  std::fill_n(pass.states, rows, RowState{.sum = 0, .largest = kLowest, .target = 0});
+  std::fill_n(pass.states, rows, RowState{.sum = 0, .added = 0, .largest = kLowest, .target = 0});
   for (int64_t begin = 0; begin < vocabulary; begin += layout.slab) {
     AddSlab(pass, begin, std::min(layout.slab, vocabulary - begin));
   }

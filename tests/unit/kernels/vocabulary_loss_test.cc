@@ -212,6 +212,21 @@ TEST_P(VocabularyLossTest, CertainTargetsKeepTheirTinyGradient) {
   }
 }
 
+// What all rows of weights have in common does not count, however much it is.
+TEST_P(VocabularyLossTest, MeanOfTheWeightsCancels) {
+  for (const TensorType type : {TensorType::kQ8_0, TensorType::kQ4_0}) {
+    Problem p(type, 10, 1000, 256);
+    for (int64_t v = 0; v < p.w.view.rows; ++v) {
+      float* row = p.w.values.view().row(v);
+      for (int64_t c = 0; c < p.x.cols; ++c) row[c] += c % 2 == 0 ? 1.0f : -1.0f;
+      uint8_t* blocks = p.w.blocks.data() + v * p.w.view.row_bytes;
+      QuantizeRow(type, row, p.x.cols, blocks);
+      DequantizeRow(type, blocks, p.x.cols, row);
+    }
+    ExpectRight(p, Compute(p, /*backward=*/true), {0.1, 0.01, 0.02});
+  }
+}
+
 TEST_P(VocabularyLossTest, HugeLogitsStayFinite) {
   for (const TensorType type : {TensorType::kF32, TensorType::kQ8_0, TensorType::kQ4_K}) {
     Problem p(type, 10, 700, 256);
