@@ -32,7 +32,8 @@ ProgressLine::~ProgressLine() {
   if (drawn_ && terminal_) std::fputs("\r\x1b[K", stderr);
 }
 
-void ProgressLine::Update(int64_t done, int64_t total, std::string_view note) {
+void ProgressLine::Update(int64_t done, int64_t total, std::string_view note,
+                          std::optional<absl::Duration> left) {
   if (!enabled_) return;
   const absl::Time now = absl::Now();
   const absl::Duration interval = terminal_ ? absl::Milliseconds(100) : absl::Seconds(2);
@@ -43,10 +44,11 @@ void ProgressLine::Update(int64_t done, int64_t total, std::string_view note) {
     const double share =
         std::clamp(static_cast<double>(done) / static_cast<double>(total), 0.0, 1.0);
     absl::StrAppend(&line, " ", Bar(share), absl::StrFormat(" %d/%d", done, total));
-    if (done > 0 && done < total) {
-      const absl::Duration left =
-          (now - start_) * static_cast<double>(total - done) / static_cast<double>(done);
-      absl::StrAppend(&line, " ", absl::FormatDuration(absl::Trunc(left, absl::Seconds(1))),
+    if (!left && done > 0) {
+      left = (now - start_) * static_cast<double>(total - done) / static_cast<double>(done);
+    }
+    if (left && done < total && *left < absl::InfiniteDuration()) {
+      absl::StrAppend(&line, " ", absl::FormatDuration(absl::Trunc(*left, absl::Seconds(1))),
                       " left");
     }
   } else {

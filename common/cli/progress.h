@@ -4,6 +4,7 @@
 #define LORIKEET_COMMON_CLI_PROGRESS_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,8 +21,10 @@ class ProgressLine {
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
-  // `note` stands after the bar, e.g. "loss 4.21".  total <= 0: unknown.
-  void Update(int64_t done, int64_t total, std::string_view note = {});
+  // `note` stands after the bar, e.g. "loss 4.21".  total <= 0: unknown.  The time left is computed
+  // from the time that `done` took, unless the caller knows better.
+  void Update(int64_t done, int64_t total, std::string_view note = {},
+              std::optional<absl::Duration> left = std::nullopt);
 
  private:
   bool enabled_;

@@ -110,6 +110,8 @@ absl::Status GgufParser::Metadata() {
     const uint64_t start = position_;
     ASSIGN_OR_RETURN(const uint32_t type, Number<uint32_t>("a metadata type"));
     ASSIGN_OR_RETURN(GgufValue value, Value(key, type));
+    const bool is_array = static_cast<GgufType>(type) == GgufType::kArray;
+    if (is_array && !without_.empty() && key.starts_with(without_)) continue;
     if (!file_.metadata_.emplace(key, std::move(value)).second) {
       return Malformed(absl::StrCat("metadata key ", Quoted(key), " appears twice"));
     }

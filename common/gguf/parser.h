@@ -17,7 +17,9 @@ namespace lorikeet {
 // Fills a GgufFile from file.bytes_.  Every position is checked against the end before it is read.
 class GgufParser {
  public:
-  explicit GgufParser(GgufFile& file) : file_(file), bytes_(file.bytes_) {}
+  // Arrays whose key begins with `without` (if not empty) are checked but not kept.
+  explicit GgufParser(GgufFile& file, std::string_view without = {})
+      : file_(file), bytes_(file.bytes_), without_(without) {}
   absl::Status Parse();
 
   // A GgufFile with its bytes set and nothing parsed.
@@ -50,6 +52,7 @@ class GgufParser {
 
   GgufFile& file_;
   std::span<const uint8_t> bytes_;
+  std::string_view without_;
   uint64_t position_ = 0;
   uint64_t tensor_count_ = 0;
   uint64_t metadata_count_ = 0;

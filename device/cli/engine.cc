@@ -15,6 +15,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/cli/program.h"
+#include "device/model/weights_only_model.h"
 #include "kernels/isa.h"
 
 namespace lorikeet {
@@ -92,7 +93,8 @@ absl::StatusOr<Engine> Engine::Open(const EngineArguments& arguments) {
   Engine engine;
   engine.precision_ = arguments.precision == "fast" ? Precision::kFast : Precision::kExact;
   if (!arguments.kv_type.empty()) engine.kv_type_ = ParseTensorType(arguments.kv_type);
-  ASSIGN_OR_RETURN(engine.model_, Model::Load(arguments.model));
+  ASSIGN_OR_RETURN(engine.model_, arguments.tokenizer ? Model::Load(arguments.model)
+                                                      : LoadWeightsOnlyModel(arguments.model));
   engine.pool_ = std::make_unique<ThreadPool>(arguments.threads);
   for (const std::string& text : arguments.adapters) {
     const AdapterArgument argument = ParseAdapterArgument(text);

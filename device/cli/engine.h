@@ -27,6 +27,7 @@ struct EngineArguments {
   std::string precision = "exact";  // or "fast"
   std::string kv_type;              // "f32", "f16", "q8_0"; empty: DefaultKvType
   std::string isa;                  // empty: the best this machine has
+  bool tokenizer = true;            // false: a model for token ids alone (weights_only_model.h)
 
   // For commands where speed matters more than the last digit.
   static EngineArguments Fast() {

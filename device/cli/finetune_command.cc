@@ -1,6 +1,5 @@
 // lorikeet finetune: train an adapter on a text file.
-#include <sys/resource.h>
-
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,13 +13,18 @@
 #include "common/adapter/gguf_io.h"
 #include "common/base/clock.h"
 #include "common/base/file.h"
-#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
-#include "common/cli/progress.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
+#include "device/cli/finetune_limits.h"
+#include "device/cli/finetune_output.h"
+#include "device/cli/finetune_report.h"
+#include "device/cli/finetune_start.h"
 #include "device/trainer/data.h"
+#include "device/trainer/energy_meter.h"
+#include "device/trainer/governor.h"
+#include "device/trainer/memory_meter.h"
 #include "device/trainer/trainer.h"
 
 namespace lorikeet {
@@ -36,41 +40,16 @@ struct FinetuneArguments {
   std::string data;
   std::string user;
   std::string out;
-  std::string init;
-  std::string rank = "8";
-  std::string modules = "all";
-  std::string form = "lora";
+  std::string report;
+  StartArguments start;
   std::string schedule = "cosine";
-  float alpha = 16;
   DataOptions text{.context_length = 0, .add_eos = false, .eval_split = 0.1};
   TrainOptions train;
-  double max_seconds = 0;
+  LimitArguments limits;
+  std::string precision = "fast";
+  std::string metrics;
   bool pack = false;
 };
-
-int64_t PeakRss() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
-
-// --init's adapter, or a fresh one.
-absl::StatusOr<Adapter> StartingAdapter(const FinetuneArguments& arguments, const Model& model) {
-  if (!arguments.init.empty()) {
-    ASSIGN_OR_RETURN(const std::string bytes, ReadFile(arguments.init));
-    ASSIGN_OR_RETURN(Adapter adapter, ReadAdapter(arguments.init));
-    RETURN_IF_ERROR(Annotate(model.CheckAdapter(adapter), arguments.init));
-    adapter.info.base_fingerprint = model.fingerprint();
-    adapter.info.parent = ToHex(Blake2b(AsBytes(bytes)));
-    return adapter;
-  }
-  absl::StatusOr<AdapterSpec> spec = ParseAdapterSpec(arguments.rank, arguments.modules);
-  if (!spec.ok()) return UsageError(Message(spec.status()));
-  spec->kind = arguments.form == "core" ? AdapterKind::kCore : AdapterKind::kLora;
-  spec->alpha = arguments.alpha;
-  spec->seed = arguments.train.seed;
-  return MakeAdapter(model, *spec);
-}
 
 // Tokens of a window.
 absl::StatusOr<int> ContextOf(const FinetuneArguments& arguments, const Model& model) {
@@ -93,110 +72,148 @@ absl::StatusOr<Dataset> LoadData(const FinetuneArguments& arguments, const Model
   return dataset;
 }
 
-TrainOptions TrainOptionsOf(const FinetuneArguments& arguments, int context) {
+// Where the best parameters wait: beside what is written anyway.  A device (/dev/null) has no
+// beside.
+std::string SpillDirectory(const FinetuneArguments& arguments) {
+  if (!arguments.train.checkpoint_dir.empty()) return arguments.train.checkpoint_dir;
+  std::error_code error;
+  const std::filesystem::path out(arguments.out);
+  if (std::filesystem::exists(out, error) && !std::filesystem::is_regular_file(out, error)) {
+    return "";
+  }
+  return out.has_parent_path() ? out.parent_path().string() : ".";
+}
+
+absl::StatusOr<TrainOptions> TrainOptionsOf(const FinetuneArguments& arguments, int context) {
   TrainOptions options = arguments.train;
   options.pack_rows = arguments.pack ? context : 0;
+  options.precision =
+      arguments.precision == "exact" ? TrainPrecision::kExact : TrainPrecision::kFast;
+  options.spill_dir = SpillDirectory(arguments);
   if (arguments.schedule == "constant") options.schedule = Schedule::kConstant;
   if (arguments.schedule == "linear") options.schedule = Schedule::kLinear;
   if (arguments.schedule == "cosine") options.schedule = Schedule::kCosine;
-  if (arguments.max_seconds > 0) options.max_duration = absl::Seconds(arguments.max_seconds);
+  RETURN_IF_ERROR(arguments.limits.Apply(options));
   return options;
 }
 
-json LossJson(const std::vector<LossPoint>& points) {
-  json list = json::array();
-  for (const LossPoint& point : points)
-    list.push_back({{"step", point.step}, {"loss", point.loss}});
-  return list;
+// What training needs; nothing of the vocabulary.
+struct Material {
+  TrainOptions options;
+  Dataset dataset;
+  int context = 0;                       // tokens of a window
+  std::optional<StartingAdapter> start;  // if its making needs a tokenizer
+};
+
+absl::StatusOr<Material> Prepare(const FinetuneArguments& arguments) {
+  EngineArguments opened = arguments.engine;
+  opened.adapters.clear();
+  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(opened));
+  ASSIGN_OR_RETURN(const int context, ContextOf(arguments, *engine.model()));
+  Material material;
+  material.context = context;
+  ASSIGN_OR_RETURN(material.options, TrainOptionsOf(arguments, context));
+  ASSIGN_OR_RETURN(material.dataset, LoadData(arguments, *engine.model(), context));
+  if (!arguments.start.basis.empty()) {
+    ASSIGN_OR_RETURN(material.start,
+                     MakeStartingAdapter(arguments.start, engine, arguments.train.seed, context));
+  }
+  return material;
 }
 
-json ResultJson(const TrainResult& result, const Dataset& dataset) {
-  json document = {{"steps", result.steps},
-                   {"tokens", result.tokens},
-                   {"train_loss", LossJson(result.train_loss)},
-                   {"eval_loss", LossJson(result.eval_loss)},
-                   {"tokens_per_s", result.tokens_per_second},
-                   {"peak_rss", PeakRss()},
-                   {"working_set", result.working_set_bytes},
-                   {"stopped_because", result.stopped_because},
-                   {"parameters", result.adapter.ParameterCount()},
-                   {"train_tokens", dataset.train_tokens},
-                   {"eval_tokens", dataset.eval_tokens}};
-  if (!dataset.note.empty()) document["note"] = dataset.note;
-  return document;
+// What was learned is written even if training could not go on.
+absl::Status Keep(const TrainResult& result, const std::string& path) {
+  const absl::Status written = WriteAdapter(result.adapter, path);
+  if (result.failure.empty()) return written;
+  std::string message = absl::StrCat("training stopped at ", result.failure);
+  if (written.ok()) {
+    absl::StrAppend(&message, "; the last good adapter is in ", path);
+  } else {
+    absl::StrAppend(&message, "; and the adapter so far: ", ToAbsl(Message(written)));
+  }
+  return absl::InternalError(message);
 }
 
-void Print(const TrainResult& result, const Dataset& dataset, const std::string& path,
-           Output& output) {
-  if (!dataset.note.empty()) output.Line(dataset.note);
-  output.Line(absl::StrFormat("%d steps, %d tokens at %.0f tokens/s; stopped because: %s",
-                              result.steps, result.tokens, result.tokens_per_second,
-                              result.stopped_because));
-  if (!result.train_loss.empty()) {
-    output.Line(absl::StrFormat("training loss %.4f at first, %.4f at last (nats a token)",
-                                result.train_loss.front().loss, result.train_loss.back().loss));
-  }
-  if (!result.eval_loss.empty()) {
-    double best = result.eval_loss.front().loss;
-    for (const LossPoint& point : result.eval_loss) best = std::min(best, point.loss);
-    output.Line(absl::StrFormat("held-out loss %.4f before, %.4f at best",
-                                result.eval_loss.front().loss, best));
-  }
-  output.Line(absl::StrFormat("%s: %d trained numbers; working set %.1f MB", path,
-                              result.adapter.ParameterCount(), result.working_set_bytes / 1e6));
+// `material` keeps all but its starting adapter.
+absl::StatusOr<TrainResult> TrainWith(const FinetuneArguments& arguments, const Engine& engine,
+                                      Material& material, EnergyMeter& energy, Output& output) {
+  TrainingLine line(output.progress());
+  PausingGovernor governor({.pause_file = arguments.limits.pause_file,
+                            .stopped = StopRequested,
+                            .resting = [&line] { line.ShowPaused(); }});
+  TrainOptions options = material.options;
+  options.governor = &governor;
+  options.energy = &energy;
+  ASSIGN_OR_RETURN(const std::unique_ptr<MetricsFile> metrics,
+                   MetricsFile::Open(arguments.metrics, options.resume));
+  const auto progress = [&](const TrainProgress& now) {
+    if (now.begins) {
+      output.Line(absl::StrFormat("%d steps; a working set of %.1f MB is expected",
+                                  now.total_steps - now.step,
+                                  now.predicted_working_set_bytes / 1e6));
+    }
+    metrics->Add(now);
+    line.Show(now);
+    return !StopRequested();
+  };
+  const SystemClock clock;
+  absl::StatusOr<TrainResult> result =
+      Train(engine.model(), engine.pool(), clock, std::move(material.start->adapter),
+            engine.adapters(), material.dataset.train, material.dataset.eval, options, progress);
+  if (result.ok()) metrics->Finish(*result);
+  return result;
+}
+
+// Of training that could not go on as well.
+absl::Status WriteReport(const FinetuneArguments& arguments, const Material& material,
+                         const Engine& engine, const EnergyMeter& energy,
+                         const TrainResult& result) {
+  if (arguments.report.empty()) return absl::OkStatus();
+  const FinetuneFacts facts{.model = arguments.engine.model,
+                            .data = arguments.data,
+                            .out = arguments.out,
+                            .frozen = arguments.engine.adapters,
+                            .origin = material.start->origin,
+                            .context = material.context,
+                            .options = material.options,
+                            .energy_source = std::string(energy.source())};
+  return WriteFileAtomic(arguments.report,
+                         FinetuneReportPage(facts, engine, material.dataset, result));
 }
 
 absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   if (arguments.train.resume && arguments.train.checkpoint_dir.empty()) {
     return UsageError("--resume needs --checkpoint DIR");
   }
-  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  ASSIGN_OR_RETURN(Adapter start, StartingAdapter(arguments, *engine.model()));
-  ASSIGN_OR_RETURN(const int context, ContextOf(arguments, *engine.model()));
-  ASSIGN_OR_RETURN(const Dataset dataset, LoadData(arguments, *engine.model(), context));
-  const SystemClock clock;
-  std::optional<ProgressLine> line;
-  line.emplace(output.progress(), "finetune");
-  std::string held_out;
-  const auto progress = [&](const TrainProgress& now) {
-    if (now.eval_loss) held_out = absl::StrFormat(", held-out %.3f", *now.eval_loss);
-    line->Update(
-        now.step, now.total_steps,
-        absl::StrFormat("loss %.3f%s, %.0f tokens/s", now.loss, held_out, now.tokens_per_second));
-    return !StopRequested();
-  };
-  ASSIGN_OR_RETURN(
-      const TrainResult result,
-      Train(engine.model(), engine.pool(), clock, std::move(start), engine.adapters(),
-            dataset.train, dataset.eval, TrainOptionsOf(arguments, context), progress));
-  line.reset();
-  RETURN_IF_ERROR(WriteAdapter(result.adapter, arguments.out));
-  if (!result.failure.empty()) {
-    return absl::InternalError(absl::StrCat("training stopped at ", result.failure,
-                                            "; the last good adapter is in ", arguments.out));
+  RETURN_IF_ERROR(CheckReportPath(arguments.report));
+  RETURN_IF_ERROR(arguments.limits.LowerPriority());
+  ASSIGN_OR_RETURN(Material material, Prepare(arguments));
+  // The vocabulary went with Prepare's engine.
+  ReturnFreeMemory();
+  EngineArguments weights_only = arguments.engine;
+  weights_only.tokenizer = false;
+  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(weights_only));
+  if (!material.start) {
+    ASSIGN_OR_RETURN(material.start,
+                     MakeStartingAdapter(arguments.start, engine, arguments.train.seed, 0));
   }
-  Print(result, dataset, arguments.out, output);
-  output.SetJson(ResultJson(result, dataset));
+  output.Line(absl::StrCat("adapter: ", material.start->origin));
+  const std::unique_ptr<EnergyMeter> energy = MakeEnergyMeter(arguments.limits.energy);
+  ASSIGN_OR_RETURN(const TrainResult result,
+                   TrainWith(arguments, engine, material, *energy, output));
+  const absl::Status kept = Keep(result, arguments.out);
+  const absl::Status reported = WriteReport(arguments, material, engine, *energy, result);
+  RETURN_IF_ERROR(kept);
+  RETURN_IF_ERROR(reported);
+  const Dataset& dataset = material.dataset;
+  if (!dataset.note.empty()) output.Line(dataset.note);
+  PrintTrainResult(result, energy->source(), arguments.out, output);
+  json document = TrainResultJson(result, energy->source());
+  document["train_tokens"] = dataset.train_tokens;
+  document["eval_tokens"] = dataset.eval_tokens;
+  if (!dataset.note.empty()) document["note"] = dataset.note;
+  output.SetJson(std::move(document));
   return absl::OkStatus();
-}
-
-void DeclareAdapter(CLI::App* command, FinetuneArguments& arguments) {
-  command
-      ->add_option("--rank", arguments.rank,
-                   "Of all matrices (8), with exceptions (8,down=16), or of some alone (q=16,v=16)")
-      ->capture_default_str();
-  command->add_option("--alpha", arguments.alpha, "A matrix is scaled by alpha / its rank")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--modules", arguments.modules, "all, or of q,k,v,o,gate,up,down")
-      ->capture_default_str();
-  command
-      ->add_option("--form", arguments.form,
-                   "lora: A and B are trained; core: R between fixed orthonormal A and B")
-      ->check(CLI::IsMember({"lora", "core"}))
-      ->capture_default_str();
-  command->add_option("--init", arguments.init,
-                      "Adapter to start from; its form, rank, alpha and modules are kept");
 }
 
 void DeclareSchedule(CLI::App* command, FinetuneArguments& arguments) {
@@ -222,8 +239,17 @@ void DeclareSchedule(CLI::App* command, FinetuneArguments& arguments) {
   command->add_option("--clip", train.clip_gradient_norm, "Largest global gradient norm; 0: none")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--batch", train.batch_size, "Windows a step")
+  command->add_option("--batch", train.batch_size, "Windows that go through the model at once")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--accumulate", train.accumulate, "Batches a step; memory is that of one")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--precision", arguments.precision,
+          "exact: float activations and gradients; fast: 8-bit where weights are quantized")
+      ->check(CLI::IsMember({"exact", "fast"}))
       ->capture_default_str();
   command->add_option("--seed", train.seed, "Of the fresh adapter and the order of batches")
       ->capture_default_str();
@@ -244,19 +270,15 @@ void DeclareLimits(CLI::App* command, FinetuneArguments& arguments) {
                    "Evaluations without improvement before stopping; 0: never")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command->add_option("--max-seconds", arguments.max_seconds, "Stop after; 0: no limit")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  command
-      ->add_option("--max-memory", train.max_memory_bytes,
-                   "Bytes of training's buffers (the mapped model is not counted); 0: no limit")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
   command->add_option("--checkpoint", train.checkpoint_dir, "Directory for checkpoints");
   command->add_option("--checkpoint-every", train.checkpoint_every, "Steps")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("--resume", train.resume, "Go on from the checkpoint, if there is one");
+  command->add_option(
+      "--metrics", arguments.metrics,
+      "File of JSON lines: loss, rate, gradient norm, speed and memory of each step");
+  arguments.limits.Declare(command);
 }
 
 }  // namespace
@@ -275,6 +297,7 @@ void AddFinetuneCommand(Program& program) {
       ->required();
   command->add_option("--user", arguments->user, "Whose lines of a samples.jsonl");
   command->add_option("--out", arguments->out, "The adapter to write (GGUF)")->required();
+  command->add_option("--report", arguments->report, "Page to write (HTML, needs nothing else)");
   command
       ->add_option("--context", arguments->text.context_length,
                    "Tokens of a window; 0: 256, or the model's where that is shorter")
@@ -283,7 +306,7 @@ void AddFinetuneCommand(Program& program) {
   command->add_flag("--eos", arguments->text.add_eos, "Texts end with the end-of-text token");
   command->add_flag("--pack,!--no-pack", arguments->pack,
                     "Short texts share a window, without seeing each other: fewer, larger steps");
-  DeclareAdapter(command, *arguments);
+  arguments->start.Declare(command);
   DeclareSchedule(command, *arguments);
   DeclareLimits(command, *arguments);
 }

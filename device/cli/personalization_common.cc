@@ -97,7 +97,7 @@ json TrainingJson(const TrainResult& result) {
 ProgressCallback TrainingProgress(const Output& output) {
   const bool show = output.progress();
   return [show](const TrainProgress& progress) {
-    if (show) {
+    if (show && !progress.begins) {
       const std::string line = absl::StrFormat(
           "\rstep %d/%d  loss %.3f%s  %.0f tokens/s ", progress.step, progress.total_steps,
           progress.loss,

@@ -61,6 +61,23 @@ ModelLoader::ModelLoader(std::shared_ptr<const GgufFile> file, Model& model)
     : file_(std::move(file)), model_(model), config_(model.config_) {}
 
 absl::Status ModelLoader::Load() {
+  RETURN_IF_ERROR(LoadWeights());
+  RETURN_IF_ERROR(LoadTokenizer());
+  model_.file_ = std::move(file_);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> ModelLoader::LoadWeightsOnly(
+    std::shared_ptr<const GgufFile> file) {
+  const std::string path = file->path();
+  std::shared_ptr<Model> model(new Model());
+  ModelLoader loader(std::move(file), *model);
+  RETURN_IF_ERROR(Annotate(loader.LoadWeights(), path));
+  model->file_ = std::move(loader.file_);
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+absl::Status ModelLoader::LoadWeights() {
   RETURN_IF_ERROR(FindArchitecture());
   RETURN_IF_ERROR(LoadConfig());
   RETURN_IF_ERROR(LoadHeads());
@@ -68,14 +85,16 @@ absl::Status ModelLoader::Load() {
   model_.layers_.resize(config_.layer_count);
   for (int i = 0; i < config_.layer_count; ++i) RETURN_IF_ERROR(LoadLayer(i));
   RETURN_IF_ERROR(LoadRope());
-  RETURN_IF_ERROR(CheckNoUnusedTensor());
+  return CheckNoUnusedTensor();
+}
+
+absl::Status ModelLoader::LoadTokenizer() {
   ASSIGN_OR_RETURN(model_.tokenizer_, Tokenizer::Create(file_));
   if (model_.tokenizer_->vocabulary_size() != config_.vocabulary_size) {
     return absl::InvalidArgumentError(
         absl::StrCat("token_embd.weight has ", config_.vocabulary_size, " rows, the tokenizer has ",
                      model_.tokenizer_->vocabulary_size(), " tokens"));
   }
-  model_.file_ = std::move(file_);
   return absl::OkStatus();
 }
 

@@ -35,8 +35,13 @@ class ModelLoader {
   ModelLoader(std::shared_ptr<const GgufFile> file, Model& model);
   // Errors as Model::FromFile.
   absl::Status Load();
+  // The same without a tokenizer (weights_only_model.h).
+  static absl::StatusOr<std::shared_ptr<const Model>> LoadWeightsOnly(
+      std::shared_ptr<const GgufFile> file);
 
  private:
+  absl::Status LoadWeights();
+  absl::Status LoadTokenizer();
   absl::Status FindArchitecture();
   absl::Status LoadConfig();
   absl::Status LoadHeads();

@@ -26,15 +26,12 @@ absl::Status PausingGovernor::AtPausePoint() {
   if (begin < next_look_) return absl::OkStatus();
   bool rested = false;
   while (MustRest() && !stopped()) {
-    if (!rested && options_.changed != nullptr) options_.changed(true);
     rested = true;
+    if (options_.resting != nullptr) options_.resting();
     std::this_thread::sleep_for(kLook);
   }
   next_look_ = SteadyClock::now() + kLook;
-  if (rested) {
-    paused_time_ += absl::FromChrono(SteadyClock::now() - begin);
-    if (options_.changed != nullptr) options_.changed(false);
-  }
+  if (rested) paused_time_ += absl::FromChrono(SteadyClock::now() - begin);
   return stopped() ? absl::CancelledError("training was asked to stop") : absl::OkStatus();
 }
 

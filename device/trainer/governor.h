@@ -31,8 +31,8 @@ struct PauseOptions {
   std::function<bool()> paused = nullptr;  // training rests while it says so; null: never
   // True: AtPausePoint says CANCELLED, paused or not; null: never.
   std::function<bool()> stopped = nullptr;
-  // Told when a rest begins and ends; may be null.
-  std::function<void(bool paused)> changed = nullptr;
+  // Called at every look while training rests; may be null.
+  std::function<void()> resting = nullptr;
 };
 
 // Looks at its sources at most every 20 ms, and every 20 ms while training rests: it goes on well

@@ -114,7 +114,8 @@ struct TrainResult {
 };
 
 struct TrainProgress {
-  int step = 0;  // 0: the evaluation before training
+  bool begins = false;  // the first report, before any step of this call
+  int step = 0;         // done; after a resume the first report says how many
   int total_steps = 0;
   double loss = 0;
   std::optional<double> eval_loss;
@@ -125,7 +126,8 @@ struct TrainProgress {
   StepRecord record;
 };
 
-// Returns false to stop after this step (the result is kept; stopped_because = "cancelled").
+// Called before the first step and after every one, ahead of its checkpoint.  Returns false to stop
+// after this step (the result is kept; stopped_because = "cancelled").
 using ProgressCallback = std::function<bool(const TrainProgress&)>;
 
 // Mean token loss (nats) of sequences under the given adapters, no gradients.  Sequences go through

@@ -114,10 +114,7 @@ absl::Status TrainingRun::Begin() {
                      ReadCheckpoint(options_.checkpoint_dir, identity_));
     if (checkpoint.has_value()) return Restore(*checkpoint);
   }
-  if (in_.eval.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(EvaluateNow());
-  if (!cancelled_) Report();
-  return absl::OkStatus();
+  return in_.eval.empty() ? absl::OkStatus() : EvaluateNow();
 }
 
 absl::Status TrainingRun::Restore(const Checkpoint& checkpoint) {
@@ -288,9 +285,10 @@ std::string TrainingRun::StopReason() const {
   return "";
 }
 
-void TrainingRun::Report() {
+void TrainingRun::Report(bool begins) {
   if (in_.progress == nullptr) return;
   TrainProgress progress;
+  progress.begins = begins;
   progress.step = state_.step;
   progress.total_steps = total_steps_;
   if (!state_.steps.empty()) progress.record = state_.steps.back();
@@ -317,8 +315,10 @@ absl::Status TrainingRun::Advance() {
   }
   // Without the evaluation that is due, the checkpoint would not be the one of an unhurried run.
   if (cancelled_) return absl::OkStatus();
+  // Told before it is saved: whoever writes down what is reported has every step that a resumed
+  // run will not do again.
+  Report(/*begins=*/false);
   if (last || state_.step % std::max(1, options_.checkpoint_every) == 0) Save();
-  Report();
   return absl::OkStatus();
 }
 
@@ -367,6 +367,7 @@ absl::StatusOr<TrainResult> TrainingRun::Finish(std::string reason) {
 absl::StatusOr<TrainResult> TrainingRun::Run(std::unique_ptr<GradientEngine> engine) {
   engine_ = std::move(engine);
   RETURN_IF_ERROR(Begin());
+  if (!cancelled_) Report(/*begins=*/true);
   for (;;) {
     std::string reason = StopReason();
     if (!reason.empty()) return Finish(std::move(reason));

@@ -73,7 +73,7 @@ class TrainingRun {
   // A checkpoint, unless it is there already.  What goes wrong becomes the failure.
   void Save();
   absl::Status Pause();
-  void Report();
+  void Report(bool begins);
   // Empty: go on.
   std::string StopReason() const;
   absl::StatusOr<TrainResult> Finish(std::string reason);

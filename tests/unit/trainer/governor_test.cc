@@ -19,13 +19,12 @@ using std::chrono::milliseconds;
 
 TEST(PausingGovernorTest, RestsWhileTheFileExists) {
   const std::string file = MakeTempDir("governor-test") + "/pause";
-  std::vector<bool> changes;
+  int rests = 0;
   // Scheduling on a busy machine may delay one try, not all.
   SteadyClock::duration best = std::chrono::hours(1);
   for (int attempt = 0; attempt < 10 && best > milliseconds(100); ++attempt) {
     ASSERT_TRUE(WriteFileAtomic(file, "").ok());
-    PausingGovernor governor(
-        {.pause_file = file, .changed = [&](bool paused) { changes.push_back(paused); }});
+    PausingGovernor governor({.pause_file = file, .resting = [&] { ++rests; }});
     SteadyClock::time_point removed;
     std::thread owner([&] {
       std::this_thread::sleep_for(milliseconds(60));
@@ -40,9 +39,7 @@ TEST(PausingGovernorTest, RestsWhileTheFileExists) {
     EXPECT_FALSE(FileExists(file)) << "went on while the file was there";
   }
   EXPECT_LE(best, milliseconds(100));
-  ASSERT_GE(changes.size(), 2u);
-  EXPECT_TRUE(changes[0]);
-  EXPECT_FALSE(changes[1]);
+  EXPECT_GE(rests, 1);
 }
 
 TEST(PausingGovernorTest, AsksAtMostEveryTwentyMilliseconds) {

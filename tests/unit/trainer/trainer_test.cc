@@ -208,6 +208,7 @@ TEST_F(ResumeTest, EveryCheckpointLeadsToTheSameBytes) {
     return true;
   });
   ASSERT_TRUE(whole.ok()) << whole.status();
+  checkpoints.push_back(*ReadFile(checkpoint()));
   ASSERT_EQ(checkpoints.size(), 7u);
   options_.resume = true;
   for (size_t i = 0; i < checkpoints.size(); ++i) {

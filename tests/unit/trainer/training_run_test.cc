@@ -100,10 +100,11 @@ TEST_F(TrainingRunTest, AccumulationGoesOnFromEveryCheckpoint) {
   options_.checkpoint_every = 1;
   std::vector<std::string> checkpoints;
   const auto whole = Run([&](const TrainProgress& now) {
-    if (now.step > 0) checkpoints.push_back(*ReadFile(CheckpointPath(directory_)));
+    if (now.step > 1) checkpoints.push_back(*ReadFile(CheckpointPath(directory_)));
     return true;
   });
   ASSERT_TRUE(whole.ok()) << whole.status();
+  checkpoints.push_back(*ReadFile(CheckpointPath(directory_)));
   ASSERT_EQ(checkpoints.size(), 6u);
   options_.resume = true;
   for (const std::string& checkpoint : checkpoints) {
@@ -168,7 +169,7 @@ TEST_F(TrainingRunTest, AFullDiskKeepsTheLastCheckpointAndTheResult) {
   options_.checkpoint_every = 1;
   std::optional<FullDisk> full;
   const auto stopped = Run([&](const TrainProgress& now) {
-    if (now.step == 3) full.emplace(4096);
+    if (now.step == 4) full.emplace(4096);
     return true;
   });
   full.reset();
