@@ -15,6 +15,8 @@ int main(int argc, char** argv) {
   lorikeet::AddBenchCommand(program);
   lorikeet::AddQuantizeCommand(program);
   lorikeet::AddMakeRandomCommand(program);
+  lorikeet::AddMergeCommand(program);
+  lorikeet::AddExportCommand(program);
   lorikeet::AddVaultCommands(program);
   lorikeet::AddPersonaCommands(program);
   lorikeet::AddSelectCommand(program);

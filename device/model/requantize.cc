@@ -31,9 +31,17 @@ struct Rounded {
 // Infinite also for NaN.
 float Magnitude(float value) { return std::isfinite(value) ? std::fabs(value) : INFINITY; }
 
+// How one tensor is rewritten.
+struct RowRounding {
+  const GgufTensor& tensor;
+  TensorType type;
+  const WeightEdit* edit = nullptr;  // null: not edited
+};
+
 // Rows [first, first + count).
-Rounded RoundRows(const GgufTensor& tensor, TensorType type, int64_t first, int64_t count,
-                  ThreadPool* pool) {
+Rounded RoundRows(const RowRounding& rounding, int64_t first, int64_t count, ThreadPool* pool) {
+  const GgufTensor& tensor = rounding.tensor;
+  const TensorType type = rounding.type;
   const int64_t columns = tensor.row_length();
   const int64_t from_bytes = RowBytes(tensor.type, columns), to_bytes = RowBytes(type, columns);
   Rounded rounded;
@@ -45,6 +53,7 @@ Rounded RoundRows(const GgufTensor& tensor, TensorType type, int64_t first, int6
     for (int64_t r = begin; r < end; ++r) {
       DequantizeRow(tensor.type, tensor.data.data() + (first + r) * from_bytes, columns,
                     before.data());
+      if (rounding.edit != nullptr) rounding.edit->apply(tensor.name, first + r, before);
       for (const float value : before) largest[r] = std::max(largest[r], Magnitude(value));
       if (!std::isfinite(largest[r])) continue;
       QuantizeRow(type, before.data(), columns, rounded.data.data() + r * to_bytes);
@@ -94,42 +103,50 @@ absl::StatusOr<ModelOutline> Outline(const GgufFile& model) {
   return outline;
 }
 
-void CopyMetadata(const GgufFile& model, FileType type, GgufWriter& head) {
+void CopyMetadata(const GgufFile& model, std::optional<FileType> type, GgufWriter& head) {
   for (const auto& [key, value] : model.metadata()) {
     // The alignment is the writer's own.
-    if (key == kAlignmentKey || key == kFileTypeKey || key == kVersionKey) continue;
+    if (key == kAlignmentKey || (type && (key == kFileTypeKey || key == kVersionKey))) continue;
     head.CopyMetadata(model, key);
   }
-  head.AddUint32(kFileTypeKey, static_cast<uint32_t>(type));
-  if (TraitsOf(MainTensorType(type)).block_elements > 1) {
+  if (!type) return;
+  head.AddUint32(kFileTypeKey, static_cast<uint32_t>(*type));
+  if (TraitsOf(MainTensorType(*type)).block_elements > 1) {
     head.AddUint32(kVersionKey, kQuantizationVersion);
   }
 }
 
-// One run of Requantize.
+// One run of RewriteWeights.
 class Rewriter {
  public:
-  Rewriter(const GgufFile& model, ThreadPool* pool,
+  Rewriter(const GgufFile& model, const RewriteOptions& options, ThreadPool* pool,
            const std::function<void(int64_t, int64_t)>& progress)
-      : model_(model), pool_(pool), progress_(progress) {}
+      : model_(model), options_(options), pool_(pool), progress_(progress) {}
 
-  absl::StatusOr<Requantized> Run(FileType type, const std::string& path) {
+  absl::StatusOr<Requantized> Run(const std::string& path) {
     ASSIGN_OR_RETURN(const ModelOutline outline, Outline(model_));
     GgufWriter head;
-    CopyMetadata(model_, type, head);
+    CopyMetadata(model_, options_.type, head);
     std::vector<TensorType> types;
     for (const GgufTensor& tensor : model_.tensors()) {
       const TensorType chosen =
-          ChooseTensorType(type, outline, tensor.name, tensor.shape, tensor.type);
+          options_.type
+              ? ChooseTensorType(*options_.type, outline, tensor.name, tensor.shape, tensor.type)
+              : tensor.type;
       types.push_back(chosen);
       head.DeclareTensor(tensor.name, chosen, tensor.shape);
       if (tensor.rows() > 1) ++result_.matrices[chosen];
-      if (chosen != tensor.type) total_ += tensor.elements();
+      if (chosen != tensor.type || Edited(tensor)) total_ += tensor.elements();
+      if (Edited(tensor) && !CanQuantize(chosen)) {
+        return absl::InvalidArgumentError(absl::StrCat(ToAbsl(tensor.name), ": cannot write ",
+                                                       TraitsOf(chosen).name, "; expected one of ",
+                                                       FileTypeNames()));
+      }
     }
     ASSIGN_OR_RETURN(writer_, GgufStreamWriter::Create(path, head));
     for (size_t i = 0; i < types.size(); ++i) {
       const GgufTensor& tensor = model_.tensors()[i];
-      if (types[i] == tensor.type) {
+      if (types[i] == tensor.type && !Edited(tensor)) {
         RETURN_IF_ERROR(writer_->Append(tensor.data));
       } else {
         RETURN_IF_ERROR(Annotate(Round(tensor, types[i]), tensor.name));
@@ -142,12 +159,17 @@ class Rewriter {
   }
 
  private:
+  bool Edited(const GgufTensor& tensor) const {
+    return options_.edit.applies && options_.edit.applies(tensor.name);
+  }
+
   absl::Status Round(const GgufTensor& tensor, TensorType type) {
+    const RowRounding rounding{tensor, type, Edited(tensor) ? &options_.edit : nullptr};
     const int64_t rows = tensor.rows();
     const int64_t step = std::max<int64_t>(1, kSlabNumbers / tensor.row_length());
     for (int64_t r = 0; r < rows; r += step) {
       const int64_t count = std::min(step, rows - r);
-      const Rounded rounded = RoundRows(tensor, type, r, count, pool_);
+      const Rounded rounded = RoundRows(rounding, r, count, pool_);
       RETURN_IF_ERROR(CheckRange(rounded.largest, type));
       RETURN_IF_ERROR(writer_->Append(rounded.data));
       squared_error_ += rounded.squared_error;
@@ -159,6 +181,7 @@ class Rewriter {
   }
 
   const GgufFile& model_;
+  const RewriteOptions& options_;
   ThreadPool* pool_;
   const std::function<void(int64_t, int64_t)>& progress_;
   std::unique_ptr<GgufStreamWriter> writer_;
@@ -169,12 +192,18 @@ class Rewriter {
 
 }  // namespace
 
+absl::StatusOr<Requantized> RewriteWeights(const GgufFile& model, const RewriteOptions& options,
+                                           const std::string& path, ThreadPool* pool,
+                                           const std::function<void(int64_t, int64_t)>& progress) {
+  absl::StatusOr<Requantized> result = Rewriter(model, options, pool, progress).Run(path);
+  if (!result.ok()) return Annotate(result.status(), model.path());
+  return result;
+}
+
 absl::StatusOr<Requantized> Requantize(const GgufFile& model, FileType type,
                                        const std::string& path, ThreadPool* pool,
                                        const std::function<void(int64_t, int64_t)>& progress) {
-  absl::StatusOr<Requantized> result = Rewriter(model, pool, progress).Run(type, path);
-  if (!result.ok()) return Annotate(result.status(), model.path());
-  return result;
+  return RewriteWeights(model, {.type = type, .edit = {}}, path, pool, progress);
 }
 
 }  // namespace lorikeet

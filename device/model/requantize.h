@@ -1,4 +1,5 @@
-// A model's matrices in other tensor types: `lorikeet quantize`.
+// A model's matrices in other tensor types, and edited on the way: `lorikeet quantize`, and what
+// merge.h builds on.
 //
 // Matrices are dequantized and rounded again, each to the type that file_type.h gives it; norms,
 // biases and rope_freqs keep theirs.  Metadata is copied, general.file_type and
@@ -9,7 +10,10 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 #include "common/base/tensor_type.h"
@@ -32,6 +36,23 @@ struct Requantized {
 // finite or too large for half floats.
 absl::StatusOr<Requantized> Requantize(
     const GgufFile& model, FileType type, const std::string& path, ThreadPool* pool,
+    const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
+
+// What changes weights on their way into the new file.
+struct WeightEdit {
+  std::function<bool(std::string_view tensor)> applies;
+  // Changes one row of a tensor that it applies to.  Called from several threads.
+  std::function<void(std::string_view tensor, int64_t row, std::span<float> values)> apply;
+};
+struct RewriteOptions {
+  std::optional<FileType> type;  // none: every tensor keeps its own, and the file its file_type
+  WeightEdit edit;
+};
+// Requantize with an edit; tensors that keep their type and are not edited are copied.  The rmse is
+// against the edited values.  INVALID_ARGUMENT also: an edited tensor of a type that cannot be
+// written.
+absl::StatusOr<Requantized> RewriteWeights(
+    const GgufFile& model, const RewriteOptions& options, const std::string& path, ThreadPool* pool,
     const std::function<void(int64_t done, int64_t total)>& progress = nullptr);
 
 }  // namespace lorikeet
