@@ -68,6 +68,23 @@ constexpr int64_t PartialStride(int64_t head_size) {
 inline constexpr int64_t kChunkRows = 96;
 inline constexpr int64_t kChunkNumbers = 96 * 64;
 
+// --- lora.h; letters as there ---
+// Of columns of d_y: part [T, R] = scale d_y b; d_b += scale d_y^T h; either of them only if not
+// empty.  At most kLoraRanks ranks.
+struct LoraGatherArgs {
+  ConstMatrix d_y, b, h;
+  float scale = 1.0f;
+  Matrix part;
+  Matrix d_b;
+};
+inline constexpr int64_t kLoraRanks = 64;
+
+// Of columns of x, a, d_a and d_x: d_a += d_h^T x; d_x += d_h a; either of them only if not empty.
+struct LoraScatterArgs {
+  ConstMatrix x, d_h, a;
+  Matrix d_a, d_x;
+};
+
 struct KernelTable {
   void (*dequantize_row)(TensorType type, const uint8_t* src, int64_t n, float* dst);
 
@@ -126,6 +143,17 @@ struct KernelTable {
   // queries' and keys' rows of the gradients.
   void (*attention_backward)(const AttentionBackwardArgs& args, const AttentionShape& shape,
                              int kv_head, int64_t t, int64_t key);
+
+  // --- lora.h ---
+  // Rows [begin, end) of h = x a^T.
+  void (*lora_project)(const ConstMatrix& x, const ConstMatrix& a, const Matrix& h, int64_t begin,
+                       int64_t end);
+  // y[:, begin..end) += scale h b[begin..end)^T.
+  void (*lora_add)(const ConstMatrix& h, const ConstMatrix& b, float scale, const Matrix& y,
+                   int64_t begin, int64_t end);
+  // Columns [begin, end); those of the gather are the only ones of its `part`.
+  void (*lora_gather)(const LoraGatherArgs& args, int64_t begin, int64_t end);
+  void (*lora_scatter)(const LoraScatterArgs& args, int64_t begin, int64_t end);
 
   // --- cached_attention.h ---
   // One row of one kv head.

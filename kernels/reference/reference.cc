@@ -348,6 +348,66 @@ void AttentionBackwardBlock(const AttentionBackwardArgs& a, const AttentionShape
   }
 }
 
+void LoraProject(const ConstMatrix& x, const ConstMatrix& a, const Matrix& h, int64_t begin,
+                 int64_t end) {
+  for (int64_t t = begin; t < end; ++t) {
+    for (int64_t r = 0; r < a.rows; ++r) {
+      double sum = 0;
+      for (int64_t c = 0; c < x.cols; ++c) sum += static_cast<double>(x.row(t)[c]) * a.row(r)[c];
+      h.row(t)[r] = static_cast<float>(sum);
+    }
+  }
+}
+
+void LoraAdd(const ConstMatrix& h, const ConstMatrix& b, float scale, const Matrix& y,
+             int64_t begin, int64_t end) {
+  for (int64_t t = 0; t < y.rows; ++t) {
+    for (int64_t o = begin; o < end; ++o) {
+      double sum = 0;
+      for (int64_t r = 0; r < h.cols; ++r) sum += static_cast<double>(h.row(t)[r]) * b.row(o)[r];
+      y.row(t)[o] = static_cast<float>(y.row(t)[o] + scale * sum);
+    }
+  }
+}
+
+void LoraGather(const LoraGatherArgs& args, int64_t begin, int64_t end) {
+  for (int64_t r = 0; r < args.b.cols; ++r) {
+    for (int64_t t = 0; t < args.d_y.rows && args.part.data != nullptr; ++t) {
+      double sum = 0;
+      for (int64_t o = begin; o < end; ++o) {
+        sum += static_cast<double>(args.d_y.row(t)[o]) * args.b.row(o)[r];
+      }
+      args.part.row(t)[r] = static_cast<float>(args.scale * sum);
+    }
+    for (int64_t o = begin; o < end && args.d_b.data != nullptr; ++o) {
+      double sum = 0;
+      for (int64_t t = 0; t < args.d_y.rows; ++t) {
+        sum += static_cast<double>(args.d_y.row(t)[o]) * args.h.row(t)[r];
+      }
+      args.d_b.row(o)[r] = static_cast<float>(args.d_b.row(o)[r] + args.scale * sum);
+    }
+  }
+}
+
+void LoraScatter(const LoraScatterArgs& args, int64_t begin, int64_t end) {
+  for (int64_t c = begin; c < end; ++c) {
+    for (int64_t r = 0; r < args.d_h.cols && args.d_a.data != nullptr; ++r) {
+      double sum = args.d_a.row(r)[c];
+      for (int64_t t = 0; t < args.d_h.rows; ++t) {
+        sum += static_cast<double>(args.d_h.row(t)[r]) * args.x.row(t)[c];
+      }
+      args.d_a.row(r)[c] = static_cast<float>(sum);
+    }
+    for (int64_t t = 0; t < args.d_h.rows && args.d_x.data != nullptr; ++t) {
+      double sum = args.d_x.row(t)[c];
+      for (int64_t r = 0; r < args.d_h.cols; ++r) {
+        sum += static_cast<double>(args.d_h.row(t)[r]) * args.a.row(r)[c];
+      }
+      args.d_x.row(t)[c] = static_cast<float>(sum);
+    }
+  }
+}
+
 }  // namespace
 
 const KernelTable& ReferenceKernels() {
@@ -374,6 +434,10 @@ const KernelTable& ReferenceKernels() {
       .attention = AttentionRange,
       .attention_backward_start = AttentionBackwardStart,
       .attention_backward = AttentionBackwardBlock,
+      .lora_project = LoraProject,
+      .lora_add = LoraAdd,
+      .lora_gather = LoraGather,
+      .lora_scatter = LoraScatter,
       .store_cache_row = reference::StoreCacheRow,
       .attend_chunk = reference::AttendChunk,
       .fold_partial = reference::FoldPartial,

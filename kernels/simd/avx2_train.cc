@@ -1,6 +1,7 @@
 // What only training does, for one instruction set.  Flags: kernels/CMakeLists.txt.
 #include "kernels/simd/attention_backward_inl.h"
 #include "kernels/simd/attention_inl.h"
+#include "kernels/simd/low_rank_train_inl.h"
 #include "kernels/simd/train_kernels.h"
 
 namespace lorikeet::avx2 {
@@ -19,6 +20,24 @@ void StartAttentionBackward(const AttentionBackwardArgs& args, const AttentionSh
 void AttentionBackwardTile(const AttentionBackwardArgs& args, const AttentionShape& shape,
                            int kv_head, int64_t t, int64_t key) {
   AttentionBackwardBlock(args, shape, kv_head, t, key);
+}
+
+void LoraProject(const ConstMatrix& x, const ConstMatrix& a, const Matrix& h, int64_t begin,
+                 int64_t end) {
+  LoraProjectRange(x, a, h, begin, end);
+}
+
+void LoraAdd(const ConstMatrix& h, const ConstMatrix& b, float scale, const Matrix& y,
+             int64_t begin, int64_t end) {
+  LoraAddRange(h, b, scale, y, begin, end);
+}
+
+void LoraGather(const LoraGatherArgs& args, int64_t begin, int64_t end) {
+  LoraGatherRange(args, begin, end);
+}
+
+void LoraScatter(const LoraScatterArgs& args, int64_t begin, int64_t end) {
+  LoraScatterRange(args, begin, end);
 }
 
 }  // namespace lorikeet::avx2

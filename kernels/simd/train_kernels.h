@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/kernel_table.h"
 #include "kernels/views.h"
 
 #define LORIKEET_DECLARE_TRAIN_KERNELS                                                          \
@@ -15,7 +16,13 @@
   void StartAttentionBackward(const AttentionBackwardArgs& args, const AttentionShape& shape,   \
                               int kv_head);                                                     \
   void AttentionBackwardTile(const AttentionBackwardArgs& args, const AttentionShape& shape,    \
-                             int kv_head, int64_t t, int64_t key);
+                             int kv_head, int64_t t, int64_t key);                              \
+  void LoraProject(const ConstMatrix& x, const ConstMatrix& a, const Matrix& h, int64_t begin,  \
+                   int64_t end);                                                                \
+  void LoraAdd(const ConstMatrix& h, const ConstMatrix& b, float scale, const Matrix& y,        \
+               int64_t begin, int64_t end);                                                     \
+  void LoraGather(const LoraGatherArgs& args, int64_t begin, int64_t end);                      \
+  void LoraScatter(const LoraScatterArgs& args, int64_t begin, int64_t end);
 
 namespace lorikeet {
 namespace avx2 {

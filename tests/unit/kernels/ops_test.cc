@@ -177,6 +177,97 @@ TEST_P(OpsTest, LoraGradients) {
   ExpectGradient(d_b.data, NumericalGradient(b.data, loss), "d_b");
 }
 
+// Everything a low-rank update computes, one after the other, for `learners` of t_count rows each:
+// every one has rows of the common x, y, d_y, d_x and factors of its own.
+struct LowRankShape {
+  int64_t t_count, c, oc, rank;
+  int learners = 1;
+};
+std::vector<float> RunLowRank(const LowRankShape& s, int threads) {
+  ThreadPool pool(threads);
+  const int64_t rows = s.t_count * s.learners;
+  const Tensor x(rows, s.c, 1, 1.0f, 3), d_y(rows, s.oc, 2, 1.0f, 5);
+  Tensor y(rows, s.oc, 3, 1.0f, 1), d_x(rows, s.c, 4, 1.0f, 2);
+  std::vector<float> all;
+  for (int i = 0; i < s.learners; ++i) {
+    const auto seed = static_cast<uint32_t>(10 * i);
+    const Tensor a(s.rank, s.c, seed + 5, 0.3f), b(s.oc, s.rank, seed + 6, 0.3f);
+    Tensor h(s.t_count, s.rank, 0, 1.0f, 2), d_h(s.t_count, s.rank, 0, 1.0f, 1);
+    Tensor d_a(s.rank, s.c, 7), d_b(s.oc, s.rank, 8);
+    const int64_t begin = i * s.t_count;
+    const int64_t end = begin + s.t_count;
+    LoraForward(x.view().Rows(begin, end), a.view(), b.view(), 0.5f, h.view(),
+                y.view().Rows(begin, end), &pool);
+    LoraBackward({.x = x.view().Rows(begin, end),
+                  .a = a.view(),
+                  .b = b.view(),
+                  .h = h.view(),
+                  .d_y = d_y.view().Rows(begin, end),
+                  .scale = 0.5f,
+                  .d_h = d_h.view(),
+                  .d_a = d_a.view(),
+                  .d_b = d_b.view(),
+                  .d_x = d_x.view().Rows(begin, end)},
+                 &pool);
+    for (const Tensor* tensor : {&h, &d_h, &d_a, &d_b}) {
+      all.insert(all.end(), tensor->data.begin(), tensor->data.end());
+    }
+  }
+  // With the gaps between rows, which nobody may touch.
+  for (const Tensor* tensor : {&y, &d_x}) {
+    all.insert(all.end(), tensor->data.begin(), tensor->data.end());
+  }
+  return all;
+}
+
+TEST_P(OpsTest, LowRankUpdatesOfAllShapesMatchTheReference) {
+  for (const LowRankShape& shape :
+       {LowRankShape{1, 64, 96, 1}, LowRankShape{5, 33, 71, 3}, LowRankShape{50, 700, 130, 17},
+        LowRankShape{60, 100, 2100, 8}, LowRankShape{13, 1300, 48, 4, 3},
+        LowRankShape{7, 40, 700, 6, 2}, LowRankShape{260, 80, 1500, 70}}) {
+    SCOPED_TRACE(shape.rank);
+    const auto got = RunLowRank(shape, 2);
+    SetIsaForTest(Isa::kReference);
+    const auto want = RunLowRank(shape, 1);
+    SetIsaForTest(GetParam());
+    ASSERT_EQ(got.size(), want.size());
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], 1e-5 * std::fabs(want[i]) + 2e-4) << "element " << i;
+    }
+    EXPECT_EQ(RunLowRank(shape, 1), got);
+    EXPECT_EQ(RunLowRank(shape, 5), got);
+  }
+}
+
+TEST_P(OpsTest, LowRankGradientsThatAreNotWantedChangeNoOther) {
+  const int64_t t_count = 60, c = 100, oc = 300, rank = 9;
+  const Tensor x(t_count, c, 1), a(rank, c, 2), b(oc, rank, 3), h(t_count, rank, 4);
+  const Tensor d_y(t_count, oc, 5);
+  const auto run = [&](bool with_a, bool with_b, bool with_x) {
+    Tensor d_h(t_count, rank, 0), d_a(rank, c, 0), d_b(oc, rank, 0), d_x(t_count, c, 0);
+    LoraBackward({.x = x.view(),
+                  .a = a.view(),
+                  .b = b.view(),
+                  .h = h.view(),
+                  .d_y = d_y.view(),
+                  .scale = 0.5f,
+                  .d_h = d_h.view(),
+                  .d_a = with_a ? d_a.view() : Matrix{},
+                  .d_b = with_b ? d_b.view() : Matrix{},
+                  .d_x = with_x ? d_x.view() : Matrix{}},
+                 nullptr);
+    return std::vector<std::vector<float>>{d_a.data, d_b.data, d_x.data};
+  };
+  const auto all = run(true, true, true);
+  for (int wanted = 0; wanted < 8; ++wanted) {
+    const auto some = run((wanted & 1) != 0, (wanted & 2) != 0, (wanted & 4) != 0);
+    for (size_t i = 0; i < 3; ++i) {
+      const std::vector<float> none(all[i].size(), 0.0f);
+      EXPECT_EQ(some[i], (wanted >> i & 1) != 0 ? all[i] : none) << "wanted " << wanted;
+    }
+  }
+}
+
 TEST_P(OpsTest, CoreGradients) {
   Tensor x(5, 19, 1);
   const Tensor a(4, 19, 2);
