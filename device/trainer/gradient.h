@@ -65,7 +65,8 @@ enum class TrainPrecision {
   kFast,   // both rounded to 8 bit per 32 where they meet quantized weights, as in generation
 };
 
-// How the engine trades memory for time.  Results do not depend on it.
+// How the engine trades memory for time.  Results do not depend on it, but for rounding where
+// vocabulary_rows cuts a fast batch.
 struct EngineMemory {
   int kept_layers = 0;            // of the last ones, whose activations are not computed again
   int64_t vocabulary_rows = 512;  // positions whose loss is computed at a time
