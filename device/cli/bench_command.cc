@@ -1,24 +1,21 @@
 // lorikeet bench: speed and memory of prefill, decoding and training on this machine.
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/base/file.h"
-#include "common/base/random.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/cli/progress.h"
+#include "device/cli/bench_common.h"
+#include "device/cli/bench_training.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/memory_bandwidth.h"
-#include "device/trainer/gradient.h"
-#include "device/trainer/trainer.h"
 #include "kernels/isa.h"
 
 namespace lorikeet {
@@ -35,51 +32,10 @@ struct BenchArguments {
   int generate = 128;
   int depth = 0;
   int train = 256;
+  std::string train_plan = "both";
+  std::string train_precision = "fast";
   int repeat = 5;
 };
-
-struct Rates {
-  std::vector<double> values;
-
-  void Add(int tokens, double seconds) { values.push_back(tokens / seconds); }
-  double Median() const {
-    std::vector<double> sorted = values;
-    std::sort(sorted.begin(), sorted.end());
-    const size_t n = sorted.size();
-    return n % 2 == 1 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-  }
-  // Null when nothing was measured.
-  json ToJson() const {
-    if (values.empty()) return nullptr;
-    return {{"median", Median()},
-            {"min", *std::min_element(values.begin(), values.end())},
-            {"max", *std::max_element(values.begin(), values.end())}};
-  }
-};
-
-// Bytes of a line of /proc/self/status such as "VmHWM:  1234 kB"; 0 where there is none.
-int64_t MemoryStatus(std::string_view field) {
-  const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
-  if (!status.ok()) return 0;
-  const size_t at = status->find(field);
-  if (at == std::string::npos) return 0;
-  return std::strtoll(status->c_str() + at + field.size(), nullptr, 10) * 1024;
-}
-
-std::vector<TokenId> RandomTokens(const Model& model, int count) {
-  Rng rng(1);
-  std::vector<TokenId> tokens(count);
-  for (TokenId& token : tokens) {
-    token = static_cast<TokenId>(rng.Below(model.config().vocabulary_size));
-  }
-  return tokens;
-}
-
-double SecondsOf(const std::function<absl::Status()>& work, absl::Status& status) {
-  const auto start = std::chrono::steady_clock::now();
-  status = work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 struct InferenceRates {
   Rates prefill, decode, first_token;
@@ -88,26 +44,18 @@ struct InferenceRates {
 // Seconds of decoding `tokens` in one call, behind the first `depth` positions of the cache.
 absl::StatusOr<double> TimePrompt(Session& session, int depth, std::span<const TokenId> tokens) {
   session.Rewind(depth);
-  absl::Status status;
-  const double seconds = SecondsOf([&] { return session.Decode(tokens, false).status(); }, status);
-  if (!status.ok()) return status;
-  return seconds;
+  return SecondsOf([&] { return session.Decode(tokens, false).status(); });
 }
 
 absl::StatusOr<double> TimeSingleTokens(Session& session, int depth,
                                         std::span<const TokenId> tokens) {
   session.Rewind(depth);
-  absl::Status status;
-  const double seconds = SecondsOf(
-      [&] {
-        for (size_t i = 0; i < tokens.size(); ++i) {
-          RETURN_IF_ERROR(session.Decode(tokens.subspan(i, 1), false).status());
-        }
-        return absl::OkStatus();
-      },
-      status);
-  if (!status.ok()) return status;
-  return seconds;
+  return SecondsOf([&] {
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      RETURN_IF_ERROR(session.Decode(tokens.subspan(i, 1), false).status());
+    }
+    return absl::OkStatus();
+  });
 }
 
 // Prefill, decoding and a short prompt, each from the same depth of the cache (as llama-bench
@@ -144,28 +92,6 @@ int64_t WeightBytesPerToken(const Model& model) {
     for (const WeightView& w : model.layer(layer).weights) total += bytes(w);
   }
   return total;
-}
-
-// Loss and gradients of one sequence for a fresh LoRA of rank 8 on all modules.
-absl::StatusOr<Rates> MeasureTraining(const Engine& engine, const BenchArguments& arguments,
-                                      ProgressLine& progress) {
-  Rates rates;
-  if (arguments.train == 0) return rates;
-  ASSIGN_OR_RETURN(const Adapter adapter, MakeAdapter(*engine.model(), AdapterSpec()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<GradientEngine> gradients,
-                   GradientEngine::Create(engine.model(), engine.pool()));
-  const Sequence sequence{.tokens = RandomTokens(*engine.model(), arguments.train),
-                          .loss_mask = {}};
-  std::vector<MatrixGradient> result;
-  for (int i = 0; i <= arguments.repeat && !StopRequested(); ++i) {
-    absl::Status status;
-    const double seconds = SecondsOf(
-        [&] { return gradients->Compute(adapter, {}, {&sequence, 1}, &result).status(); }, status);
-    RETURN_IF_ERROR(status);
-    if (i > 0) rates.Add(arguments.train, seconds);
-    progress.Update(i, arguments.repeat, "training");
-  }
-  return rates;
 }
 
 void PrintRate(Output& output, std::string_view name, const Rates& rates) {
@@ -209,7 +135,16 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   ProgressLine progress(output.progress(), "bench");
   InferenceRates rates;
   ASSIGN_OR_RETURN(const Memory memory, MeasureAllInference(engine, arguments, progress, rates));
-  ASSIGN_OR_RETURN(const Rates train, MeasureTraining(engine, arguments, progress));
+  ASSIGN_OR_RETURN(
+      const TrainingRates train,
+      MeasureTraining(engine,
+                      {.tokens = arguments.train,
+                       .repeat = arguments.repeat,
+                       .recompute = arguments.train_plan != "keep",
+                       .keep = arguments.train_plan != "recompute",
+                       .precision = arguments.train_precision == "exact" ? TrainPrecision::kExact
+                                                                         : TrainPrecision::kFast},
+                      progress));
   if (rates.prefill.values.empty()) {
     return absl::CancelledError("stopped before anything was measured");
   }
@@ -221,7 +156,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
 
   PrintRate(output, "prefill", rates.prefill);
   PrintRate(output, "decode", rates.decode);
-  PrintRate(output, "train", train);
+  PrintTraining(output, train);
   output.Line(
       absl::StrFormat("decode reads %.1f MB of weights a token: %.0f %% of the %.1f GB/s "
                       "that memory gives",
@@ -238,7 +173,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                               engine.pool()->threads()));
   output.SetJson({{"prefill_tokens_per_s", rates.prefill.ToJson()},
                   {"decode_tokens_per_s", rates.decode.ToJson()},
-                  {"train_tokens_per_s", train.ToJson()},
+                  {"train_tokens_per_s", train.steps().ToJson()},
                   {"memory_bytes_per_s", bandwidth},
                   {"weight_bytes_per_token", weight_bytes},
                   {"decode_share_of_memory", share},
@@ -258,7 +193,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                   {"prompt", arguments.prompt},
                   {"gen", arguments.generate},
                   {"depth", arguments.depth},
-                  {"train", arguments.train},
+                  {"train", TrainingJson(train)},
                   {"repeat", arguments.repeat}});
   return absl::OkStatus();
 }
@@ -286,6 +221,16 @@ void AddBenchCommand(Program& program) {
       ->add_option("--train", arguments->train,
                    "Tokens of a training sequence (LoRA of rank 8 on all matrices); 0 = none")
       ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command
+      ->add_option("--train-plan", arguments->train_plan,
+                   "Steps that recompute layers, steps that keep all activations, or both in turns")
+      ->check(CLI::IsMember({"recompute", "keep", "both"}))
+      ->capture_default_str();
+  command
+      ->add_option("--train-precision", arguments->train_precision,
+                   "fast: activations and gradients rounded to 8 bit beside quantized weights")
+      ->check(CLI::IsMember({"exact", "fast"}))
       ->capture_default_str();
   command->add_option("--repeat", arguments->repeat, "Measurements")
       ->check(CLI::PositiveNumber)
