@@ -68,6 +68,13 @@ bool MayUseTiles() {
 
 #endif
 
+bool Near(const float* got, const float* want, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) {
+    if (!(std::fabs(got[i] - want[i]) <= 0.05f)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 const char* WhyNoAmx(const KernelTable& amx, const KernelTable& avx512) {
@@ -93,8 +100,8 @@ bool BatchProductIsRight(const KernelTable& batch, const KernelTable& trusted) {
   BlockQ4_0 blocks[kRows * kBlocks];
   float x[kT * kCols];
   alignas(64) uint16_t rounded[kT * kCols];
-  float got[kT * kRows];
-  float want[kT * kRows];
+  float got[kT * kCols];
+  float want[kT * kCols];
   uint32_t random = 1;
   const auto next = [&random] {  // 16 bits of a linear congruential generator
     random = random * 1664525 + 1013904223;
@@ -105,7 +112,7 @@ bool BatchProductIsRight(const KernelTable& batch, const KernelTable& trusted) {
     for (uint8_t& q : block.q) q = static_cast<uint8_t>(next());
   }
   for (float& value : x) value = static_cast<float>(next()) / 32768.0f - 1.0f;
-  for (int64_t i = 0; i < kT * kRows; ++i) got[i] = want[i] = static_cast<float>(i % 7);
+  for (int64_t i = 0; i < kT * kCols; ++i) got[i] = want[i] = static_cast<float>(i % 7);
 
   const WeightView w{TensorType::kQ4_0, reinterpret_cast<const uint8_t*>(blocks), kRows, kCols,
                      kBlocks * int64_t{sizeof(BlockQ4_0)}};
@@ -116,10 +123,16 @@ bool BatchProductIsRight(const KernelTable& batch, const KernelTable& trusted) {
   trusted.mat_mul(activations.x, w, Matrix(want, kT, kRows), 0, kRows, /*accumulate=*/true);
   // Each of 96 products, of a weight below 1 and an activation up to 1, is off by at most 2^-8 of
   // itself.  A value missing or at a wrong place would show among the 1591 sums.
-  for (int64_t i = 0; i < kT * kRows; ++i) {
-    if (!(std::fabs(got[i] - want[i]) <= 0.05f)) return false;
-  }
-  return true;
+  if (!Near(got, want, kT * kRows)) return false;
+
+  // The same for gradients: 43 products a sum.
+  const RoundedActivations gradients{
+      .x = ConstMatrix(x, kT, kRows, kCols), .bf16 = rounded, .bf16_stride = kCols};
+  batch.round_activations(gradients, 0, kT);
+  for (int64_t i = 0; i < kT * kCols; ++i) got[i] = want[i];
+  batch.mat_mul_batch_backward(gradients, w, Matrix(got, kT, kCols), 0, kCols, /*accumulate=*/true);
+  trusted.mat_mul_backward_input(gradients.x, w, Matrix(want, kT, kCols), 0, kCols);
+  return Near(got, want, kT * kCols);
 }
 
 }  // namespace lorikeet

@@ -1,4 +1,5 @@
-// The AVX-512 kernels, with products of many rows by AMX.  Flags: kernels/CMakeLists.txt.
+// The AVX-512 kernels, with products of many rows, and their gradients, by AMX.  Flags:
+// kernels/CMakeLists.txt.
 #define LORIKEET_SIMD_512
 #include "kernels/kernel_table.h"
 #include "kernels/simd/amx_inl.h"
@@ -11,17 +12,13 @@ void RoundRowsAmx(const RoundedActivations& rounded, int64_t begin, int64_t end)
   if (rounded.q != nullptr) Avx512Kernels().round_activations(rounded, begin, end);
 }
 
-// Gradients rounded to bfloat16 are multiplied as the floats that they come from.
+// Few rows are rounded to bytes.
 void MatMulBackwardAmx(const RoundedActivations& d_y, const WeightView& w, const Matrix& d_x,
                        int64_t begin, int64_t end, bool accumulate) {
-  const KernelTable& base = Avx512Kernels();
-  if (d_y.q != nullptr) {
-    return base.mat_mul_batch_backward(d_y, w, d_x, begin, end, accumulate);
+  if (d_y.bf16 == nullptr) {
+    return Avx512Kernels().mat_mul_batch_backward(d_y, w, d_x, begin, end, accumulate);
   }
-  for (int64_t t = 0; t < d_x.rows && !accumulate; ++t) {
-    for (int64_t c = begin; c < end; ++c) d_x.data[t * d_x.stride + c] = 0.0f;
-  }
-  base.mat_mul_backward_input(d_y.x, w, d_x, begin, end);
+  MatMulBackwardAmxRange(d_y, w, d_x, begin, end, accumulate);
 }
 
 KernelTable MakeTable() {

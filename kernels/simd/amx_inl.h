@@ -5,6 +5,9 @@
 // tokens at a time: 4 tiles of sums, 2 of activations, 2 of weights.  Around that, k is cut so that
 // the activations read again and again stay in the second-level cache; sums wait in y meanwhile.
 // Edges use tiles of fewer rows or columns: nothing outside x, w and y is touched.
+//
+// The backward pass sums over rows of w: rows lie in pairs in a tile, 256 columns (a block of the
+// K-quants) are unpacked at a time.
 #ifndef LORIKEET_KERNELS_SIMD_AMX_INL_H_
 #define LORIKEET_KERNELS_SIMD_AMX_INL_H_
 
@@ -236,6 +239,58 @@ void MatMulAmxRange(const RoundedActivations& x, const WeightView& w, const Matr
         if (place.next_row < end) place.next_n = Min(piece, slab_end - place.next_k);
         UnpackPanel(p, row, k, place.n, tiles);
         MultiplyPanel(p, place, tiles);
+      }
+    }
+  }
+  ReleaseTiles();
+}
+
+constexpr int64_t kPieceRows = 512;  // of w, that tiles are unpacked of at a time
+constexpr int64_t kPanelBytes = kPieceRows / kStepCols * kStepBytes;
+
+// d_x[:, column..) (+)= all tokens times one panel of unpacked rows [row, row + rows) of w.
+void MultiplyAcross(const RoundedActivations& d_y, int64_t row, int64_t rows, const uint8_t* tiles,
+                    const Matrix& d_x, int64_t column, bool accumulate, BlockShape* configured) {
+  for (int64_t t = 0; t < d_x.rows; t += kBlockTokens) {
+    const int64_t tokens = Min(kBlockTokens, d_x.rows - t);
+    const BlockShape shape = {{Min(kTileRows, tokens), Max(0, tokens - kTileRows)},
+                              {kTileRows, kTileRows}};
+    if (!(shape == *configured)) {
+      Configure(shape);
+      *configured = shape;
+    }
+    MultiplyBlock(shape,
+                  {.a = reinterpret_cast<const uint8_t*>(d_y.bf16 + t * d_y.bf16_stride + row),
+                   .a_stride = 2 * d_y.bf16_stride,
+                   .b = tiles,
+                   .steps = DivideUp(rows, kStepCols),
+                   .c = reinterpret_cast<uint8_t*>(d_x.data + t * d_x.stride + column),
+                   .c_stride = static_cast<int64_t>(sizeof(float)) * d_x.stride,
+                   .accumulate = accumulate});
+  }
+}
+
+// REQUIRES: w is quantized; d_y.bf16 has rows padded with zeros to a multiple of 32 values.
+void MatMulBackwardAmxRange(const RoundedActivations& d_y, const WeightView& w, const Matrix& d_x,
+                            int64_t begin, int64_t end, bool accumulate) {
+  const TensorTypeTraits& traits = TraitsOf(w.type);
+  alignas(64) uint8_t tiles[kStagedCols / kPanelColumns * kPanelBytes];
+  BlockShape configured = {};
+  for (int64_t c = begin; c < end; c += kStagedCols) {
+    const int64_t columns = Min(kStagedCols, end - c);
+    for (int64_t row = 0; row < w.rows; row += kPieceRows) {
+      const int64_t rows = Min(kPieceRows, w.rows - row);
+      UnpackTilesAcross(
+          {.data = w.data + row * w.row_bytes + c / traits.block_elements * traits.block_bytes,
+           .row_bytes = w.row_bytes,
+           .rows = rows,
+           .n = columns,
+           .unpack = UnpackerOf(w.type),
+           .bytes_per_staged = 0},
+          kPanelBytes, tiles);
+      for (int64_t j = 0; j < columns; j += kPanelColumns) {
+        MultiplyAcross(d_y, row, rows, tiles + j / kPanelColumns * kPanelBytes, d_x, c + j,
+                       accumulate || row > 0, &configured);
       }
     }
   }

@@ -334,7 +334,8 @@ inline void ZeroStaged(uint16_t* staged, int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) staged[i] = 0;
 }
 
-// A piece of a weight matrix: up to 16 rows, and n values of k from the start of a block on.
+// A piece of a weight matrix: some rows (for UnpackTiles up to 16), and n values of each from the
+// start of a block on.
 struct WeightPiece {
   const uint8_t* data;
   int64_t row_bytes;
@@ -358,6 +359,34 @@ void UnpackTiles(const WeightPiece& piece, int64_t tile_distance, uint8_t* tiles
     }
     for (int64_t i = 0; i < n; i += kStepCols, tiles += tile_distance) {
       TransposePairs(staged + i, tiles);
+    }
+  }
+}
+
+// Columns [0, n), n % 32 == 0, at most kStagedCols, of `piece.rows` rows, for sums over rows: tile
+// [panel][step][half] holds rows 32 step .. 32 step + 31, in pairs, of columns 32 panel + 16 half
+// ..; panels are `panel_distance` bytes apart.  Rows up to a multiple of 32 are 0.
+void UnpackTilesAcross(const WeightPiece& piece, int64_t panel_distance, uint8_t* tiles) {
+  alignas(64) uint16_t pair[2][kStagedCols];
+  const __m512i counting =
+      _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                       37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+  const __m512i later = _mm512_add_epi16(counting, _mm512_set1_epi16(16));
+  const int64_t rows = (piece.rows + kStepCols - 1) / kStepCols * kStepCols;
+  for (int64_t r = 0; r < rows; r += 2) {
+    for (int64_t i = 0; i < 2; ++i) {
+      if (r + i < piece.rows) {
+        piece.unpack(piece.data + (r + i) * piece.row_bytes, piece.n, pair[i]);
+      } else {
+        ZeroStaged(pair[i], 0, piece.n);
+      }
+    }
+    uint8_t* to = tiles + r / kStepCols * (2 * kTileBytes) + r % kStepCols / 2 * kTileRowBytes;
+    for (int64_t c = 0; c < piece.n; c += kStepCols, to += panel_distance) {
+      const __m512i first = _mm512_load_si512(pair[0] + c);
+      const __m512i second = _mm512_load_si512(pair[1] + c);
+      _mm512_store_si512(to, _mm512_permutex2var_epi16(first, counting, second));
+      _mm512_store_si512(to + kTileBytes, _mm512_permutex2var_epi16(first, later, second));
     }
   }
 }

@@ -144,6 +144,95 @@ void ExpectProduct(const Weights& w, const Tensor& x, int64_t begin, int64_t end
   }
 }
 
+// d_x (+)= d_y W over columns [begin, end) of w, likewise.
+void ExpectBackward(const Weights& w, const Tensor& d_y, int64_t begin, int64_t end,
+                    bool accumulate, const std::string& name) {
+  const int64_t c = w.view.cols;
+  const Rounded rounded(d_y);
+  WeightView view = w.view;
+  GuardedCopy blocks(w.blocks.data(), w.blocks.size());
+  view.data = blocks.as<uint8_t>();
+  const Tensor before(d_y.rows, c, 4, 1.0f, 3);
+  GuardedCopy out(before.data.data(), sizeof(float) * (before.data.size() - 3));
+  const Matrix d_x(out.as<float>(), d_y.rows, c, c + 3);
+  AmxKernels().mat_mul_batch_backward(rounded.view, view, d_x, begin, end, accumulate);
+  for (int64_t t = 0; t < d_y.rows; ++t) {
+    for (int64_t k = 0; k < (t + 1 < d_y.rows ? c + 3 : c); ++k) {
+      const double old = before.data[static_cast<size_t>(t * (c + 3) + k)];
+      if (k < begin || k >= end) {
+        ASSERT_EQ(d_x.row(t)[k], old) << name << ": writes outside its range";
+        continue;
+      }
+      double sum = accumulate ? old : 0;
+      double bound = std::fabs(sum);
+      for (int64_t o = 0; o < w.view.rows; ++o) {
+        const double product = static_cast<double>(Bf16ToFloat(FloatToBf16(d_y.at(t, o)))) *
+                               Bf16ToFloat(FloatToBf16(w.values.at(o, k)));
+        sum += product;
+        bound += std::fabs(product);
+      }
+      ExpectClose(d_x.row(t)[k], sum, bound, kSumTolerance, name);
+    }
+  }
+}
+
+TEST_F(AmxTest, GradientOfEveryTypeMatchesDouble) {
+  for (const TensorType type : kTypes) {
+    if (type == TensorType::kBF16) continue;  // floats are multiplied as such
+    const bool wide = TraitsOf(type).block_elements == 256;
+    const int64_t c = wide ? 512 : 288;
+    const Weights w(type, 75, c, 7);
+    for (const int64_t t : {9, 16, 37}) {
+      ExpectBackward(w, Tensor(t, 75, 3, 1.0f, 5), wide ? 256 : 32, c, t != 16,
+                     std::string(TraitsOf(type).name) + " T=" + std::to_string(t));
+    }
+  }
+}
+
+TEST_F(AmxTest, GradientsOverAllCountsOfRows) {
+  for (const int64_t rows : {1, 2, 31, 32, 33, 64, 511, 512, 513, 1030}) {
+    ExpectBackward(Weights(TensorType::kQ8_0, rows, 64, 7), Tensor(17, rows, 3), 0, 64,
+                   rows % 2 == 0, "rows=" + std::to_string(rows));
+  }
+}
+
+// Through fast_matmul.h, with threads: two terms, one of them of floats.
+TEST_F(AmxTest, MatMulFastBackwardWithinTheRoundingToBf16) {
+  const int64_t c = 512;
+  const Weights q4(TensorType::kQ4_K, 75, c, 7);
+  const Weights f32(TensorType::kF32, 33, c, 9);
+  const Tensor first_d_y(40, 75, 3), second_d_y(40, 33, 4);
+  std::vector<float> one_thread;
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    Tensor d_x(40, c, 5);
+    std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(40, 75)));
+    const FastBackwardProduct products[] = {
+        {.d_y = RoundActivations(first_d_y.view(), scratch.data(), &pool), .w = q4.view},
+        {.d_y = {.x = second_d_y.view()}, .w = f32.view}};
+    MatMulFastBackward(products, d_x.view(), /*accumulate=*/false, &pool);
+    if (threads == 1) one_thread = d_x.data;
+    EXPECT_EQ(d_x.data, one_thread) << "with " << threads << " threads";
+    for (int64_t t = 0; t < 40; ++t) {
+      for (int64_t k = 0; k < c; ++k) {
+        double want = 0;
+        double bound = 0;
+        const auto add = [&](double product) {
+          want += product;
+          bound += std::fabs(product);
+        };
+        for (int64_t o = 0; o < 75; ++o) {
+          add(static_cast<double>(first_d_y.at(t, o)) * q4.values.at(o, k));
+        }
+        for (int64_t o = 0; o < 33; ++o) {
+          add(static_cast<double>(second_d_y.at(t, o)) * f32.values.at(o, k));
+        }
+        ExpectClose(d_x.at(t, k), want, bound, kBf16Tolerance, "d_x");
+      }
+    }
+  }
+}
+
 TEST_F(AmxTest, ProductOfEveryTypeMatchesDouble) {
   for (const TensorType type : kTypes) {
     const int64_t c = TraitsOf(type).block_elements == 256 ? 768 : 352;
@@ -259,6 +348,14 @@ TEST_F(AmxTest, SelfTestTellsRightFromWrong) {
   wrong.mat_mul_batch = [](const RoundedActivations& x, const WeightView& w, const Matrix& y,
                            int64_t begin, int64_t end, bool) {
     AmxKernels().mat_mul_batch(x, w, y, begin, end, /*accumulate=*/false);
+  };
+  EXPECT_FALSE(BatchProductIsRight(wrong, Avx512Kernels()));
+  wrong = AmxKernels();
+  wrong.mat_mul_batch_backward = [](const RoundedActivations& d_y, const WeightView& w,
+                                    const Matrix& d_x, int64_t begin, int64_t end,
+                                    bool accumulate) {
+    AmxKernels().mat_mul_batch_backward(d_y, w, d_x, begin, end, accumulate);
+    d_x.row(d_x.rows - 1)[end - 1] += 0.1f;
   };
   EXPECT_FALSE(BatchProductIsRight(wrong, Avx512Kernels()));
 }
