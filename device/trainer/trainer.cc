@@ -87,12 +87,8 @@ struct MemoryForecast {
 absl::StatusOr<MemoryForecast> Forecast(const TrainSubject& subject, const TrainingInputs& inputs,
                                         int64_t rows, int64_t held) {
   const TrainOptions& options = inputs.options;
-  const int64_t copy = subject.trainee.parameter_count() * static_cast<int64_t>(sizeof(float));
-  // Gradient and two moments; a sum of gradients; the best parameters.
-  int64_t copies = 3;
-  if (options.accumulate > 1) ++copies;
-  if (options.keep_best && !inputs.eval.empty() && options.spill_dir.empty()) ++copies;
-  const int64_t other = held + copies * copy;
+  const int64_t other =
+      held + OptimizerBytes(options, !inputs.eval.empty(), subject.trainee.parameter_count());
   MemoryForecast forecast;
   forecast.engine.precision = options.precision;
   const int64_t limit =
@@ -132,7 +128,7 @@ absl::Status CheckSequences(std::span<const Sequence> sequences, const char* nam
 }
 
 // A run of checked inputs.
-absl::StatusOr<TrainResult> RunTraining(const TrainSubject& subject, ThreadPool* pool,
+absl::StatusOr<TrainResult> RunTraining(const TrainSubject& subject, const EngineSource& engines,
                                         TrainingInputs inputs) {
   const TrainOptions& options = inputs.options;
   if (inputs.train.empty()) {
@@ -142,7 +138,8 @@ absl::StatusOr<TrainResult> RunTraining(const TrainSubject& subject, ThreadPool*
   RETURN_IF_ERROR(CheckSequences(inputs.eval, "evaluation"));
   const std::vector<Window> windows = MakeWindows(inputs.train, options.pack_rows, options.seed);
   inputs.windows = windows;
-  const int64_t rows = LargestBatch(inputs.train, windows, options.batch_size);
+  int64_t rows = LargestBatch(inputs.train, windows, options.batch_size);
+  for (const Sequence& sequence : inputs.eval) rows = std::max(rows, BatchRows(sequence));
   // No more at once than training takes, so that the memory limit holds.
   inputs.eval_rows = std::min(kEvalTokens, rows);
   ReturnFreeMemory();
@@ -159,8 +156,17 @@ absl::StatusOr<TrainResult> RunTraining(const TrainSubject& subject, ThreadPool*
   TrainingRun run(inputs, subject.trainee, std::move(identity), std::move(lock));
   GradientEngineOptions engine_options = forecast.engine;
   engine_options.pause_point = run.PausePoint();
-  ASSIGN_OR_RETURN(auto engine, GradientEngine::Create(subject.model, pool, engine_options));
+  ASSIGN_OR_RETURN(auto engine, engines({.trained = subject.start,
+                                         .frozen = subject.frozen,
+                                         .rows = rows,
+                                         .options = engine_options}));
   return run.Run(std::move(engine));
+}
+
+EngineSource OwnEngine(const std::shared_ptr<const Model>& model, ThreadPool* pool) {
+  return [model, pool](const EngineRequest& request) {
+    return GradientEngine::Create(model, pool, request.options);
+  };
 }
 
 }  // namespace
@@ -178,11 +184,17 @@ absl::StatusOr<GradientResult> EvaluateLoss(std::shared_ptr<const Model> model, 
                           [] { return absl::OkStatus(); });
 }
 
-absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool* pool,
-                                  const Clock& clock, Adapter start,
-                                  std::span<const AdapterRef> frozen,
-                                  std::span<const Sequence> train, std::span<const Sequence> eval,
-                                  const TrainOptions& options, const ProgressCallback& progress) {
+int64_t OptimizerBytes(const TrainOptions& options, bool evaluates, int64_t parameter_count) {
+  // Gradient and two moments; a sum of gradients; the best parameters.
+  int64_t copies = 3;
+  if (options.accumulate > 1) ++copies;
+  if (options.keep_best && evaluates && options.spill_dir.empty()) ++copies;
+  return copies * parameter_count * static_cast<int64_t>(sizeof(float));
+}
+
+absl::StatusOr<TrainResult> TrainAdapter(const AdapterTraining& training, Adapter start,
+                                         const EngineSource& engines) {
+  const auto& [model, clock, frozen, train, eval, options, progress] = training;
   RETURN_IF_ERROR(CheckOptions(options));
   RETURN_IF_ERROR(model->CheckAdapter(start));
   for (const AdapterRef& ref : frozen) RETURN_IF_ERROR(model->CheckAdapter(*ref.adapter));
@@ -191,7 +203,7 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
   }
   AdapterTrainee trainee(std::move(start), frozen);
   ASSIGN_OR_RETURN(TrainResult result,
-                   RunTraining({model, trainee, trainee.adapter(), frozen}, pool,
+                   RunTraining({model, trainee, trainee.adapter(), frozen}, engines,
                                {.clock = clock,
                                 .train = train,
                                 .windows = {},
@@ -200,6 +212,21 @@ absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool
                                 .progress = progress}));
   result.adapter = trainee.Take();
   return result;
+}
+
+absl::StatusOr<TrainResult> Train(std::shared_ptr<const Model> model, ThreadPool* pool,
+                                  const Clock& clock, Adapter start,
+                                  std::span<const AdapterRef> frozen,
+                                  std::span<const Sequence> train, std::span<const Sequence> eval,
+                                  const TrainOptions& options, const ProgressCallback& progress) {
+  return TrainAdapter({.model = model,
+                       .clock = clock,
+                       .frozen = frozen,
+                       .train = train,
+                       .eval = eval,
+                       .options = options,
+                       .progress = progress},
+                      std::move(start), OwnEngine(model, pool));
 }
 
 absl::StatusOr<TrainResult> TrainModel(TrainableModel& model, ThreadPool* pool, const Clock& clock,
@@ -211,7 +238,7 @@ absl::StatusOr<TrainResult> TrainModel(TrainableModel& model, ThreadPool* pool, 
   exact.precision = TrainPrecision::kExact;
   ModelTrainee trainee(model);
   const Adapter none;
-  return RunTraining({model.model(), trainee, none, {}}, pool,
+  return RunTraining({model.model(), trainee, none, {}}, OwnEngine(model.model(), pool),
                      {.clock = clock,
                       .train = train,
                       .windows = {},

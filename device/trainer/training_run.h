@@ -121,6 +121,37 @@ class TrainingRun {
   std::string failure_reason_;  // as stopped_because
 };
 
+// What Train takes; borrows.
+struct AdapterTraining {
+  std::shared_ptr<const Model> model;
+  const Clock& clock;
+  std::span<const AdapterRef> frozen;
+  std::span<const Sequence> train;
+  std::span<const Sequence> eval;
+  const TrainOptions& options;
+  const ProgressCallback& progress;
+};
+
+// What a run knows when it asks for its engine: adapters, rows of its largest batch, and the
+// options that it would give an engine of its own.
+struct EngineRequest {
+  const Adapter& trained;
+  std::span<const AdapterRef> frozen;
+  int64_t rows = 0;
+  const GradientEngineOptions& options;
+};
+using EngineSource =
+    std::function<absl::StatusOr<std::unique_ptr<GradientEngine>>(const EngineRequest& request)>;
+
+// Train, with gradients from elsewhere than an engine of its own; `engines` is called once, when
+// all is checked.  Errors as Train and `engines`.
+absl::StatusOr<TrainResult> TrainAdapter(const AdapterTraining& training, Adapter start,
+                                         const EngineSource& engines);
+
+// What training holds besides the trained numbers and the engine: gradient, moments, and the best
+// numbers where they are kept in memory.  `evaluates`: there are sequences to judge by.
+int64_t OptimizerBytes(const TrainOptions& options, bool evaluates, int64_t parameter_count);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_DEVICE_TRAINER_TRAINING_RUN_H_
