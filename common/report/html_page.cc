@@ -14,14 +14,14 @@ h1 { font-size: 1.7rem; margin: 0 0 .5rem; } h2 { font-size: 1.2rem; margin: 2.2
 p { max-width: 46rem; } .note { border-left: 4px solid var(--accent); background: var(--band); padding: .6rem .9rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .88rem; width: 100%; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { font-variant-numeric: tabular-nums; }
+th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { font-variant-numeric: tabular-nums; } td:first-child { white-space: nowrap; }
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
 blockquote { margin: .8rem 0; padding: .5rem .9rem; background: var(--band); white-space: pre-wrap; font-size: .92rem; }
 blockquote b { display: block; color: var(--soft); font-weight: 600; font-size: .82rem; }
 .plot { width: 100%; min-width: 34rem; max-width: 46rem; height: auto; } .plot text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 .plot .tick { fill: var(--soft); } .plot .axis { font-size: 12px; } .plot .landmark { font-weight: 600; font-size: 12px; }
 .mid { text-anchor: middle; } .end { text-anchor: end; } .grid { stroke: var(--line); stroke-width: 1; }
-.line { fill: none; stroke-width: 2; stroke: currentColor; } .fill { fill: currentColor; }
+.line { fill: none; stroke-width: 2; stroke: currentColor; } .faint { stroke-width: 1; opacity: .5; } .fill { fill: currentColor; }
 .s0 { color: #1b9e77; } .s1 { color: #d95f02; } .s2 { color: #7570b3; } .s3 { color: #e7298a; } .s4 { color: #66a61e; }
 .s5 { color: #c79a00; } .s6 { color: #a6761d; } .s7 { color: #7f8892; } .s8 { color: #1f78b4; } .s9 { color: #b2182b; }
 )css";

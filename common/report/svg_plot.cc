@@ -69,6 +69,7 @@ class Frame {
     std::string svg;
     for (const double tick : RoundTicks(x_.low, x_.high, 7)) {
       if (tick < x_.low || tick > x_.high) continue;
+      if (axes_.whole_x && tick != std::round(tick)) continue;
       absl::StrAppendFormat(&svg, "<text class=\"tick mid\" x=\"%.1f\" y=\"%d\">%g</text>", X(tick),
                             bottom_ + 16, tick);
     }
@@ -147,9 +148,9 @@ std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes
                             frame.X(point.x), frame.Y(point.y));
       ++drawn;
     }
-    absl::StrAppendFormat(&svg,
-                          "<polyline class=\"line s%d\" points=\"%s\"><title>%s</title></polyline>",
-                          i % 10, path, EscapeHtml(series[i].name));
+    absl::StrAppendFormat(
+        &svg, "<polyline class=\"line s%d%s\" points=\"%s\"><title>%s</title></polyline>", i % 10,
+        series[i].faint ? " faint" : "", path, EscapeHtml(series[i].name));
     if (drawn == 1) absl::StrAppend(&svg, dot);
   }
   return absl::StrCat(svg, frame.Legend(names), "</svg>");

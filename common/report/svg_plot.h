@@ -17,6 +17,7 @@ struct PlotAxes {
   std::string x_label;
   std::string y_label;
   bool y_from_zero = false;
+  bool whole_x = false;  // x counts something: no ticks between whole numbers
   int width = 640;
   int height = 320;
 };
@@ -24,6 +25,7 @@ struct PlotAxes {
 struct LineSeries {
   std::string name;
   std::vector<PlotPoint> points;  // non-finite ones are left out
+  bool faint = false;             // beside lines that matter more
 };
 // One line a series (a single point: a dot), with a legend and round axis ticks.  Empty series make
 // an empty frame.

@@ -40,9 +40,10 @@ std::string AdapterText(const FinetuneFacts& facts, const Adapter& adapter) {
 }
 
 std::string LengthText(const TrainOptions& options) {
-  std::string text = options.max_steps > 0
-                         ? absl::StrFormat("%d steps", options.max_steps)
-                         : absl::StrFormat("%g passes over the data", options.epochs);
+  std::string text =
+      options.max_steps > 0
+          ? absl::StrFormat("%d step%s", options.max_steps, options.max_steps == 1 ? "" : "s")
+          : absl::StrFormat("%g passes over the data", options.epochs);
   if (options.patience > 0) {
     absl::StrAppendFormat(&text, ", or %d evaluations without improvement", options.patience);
   }

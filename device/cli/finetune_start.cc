@@ -1,5 +1,6 @@
 #include "device/cli/finetune_start.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,13 +17,17 @@
 namespace lorikeet {
 namespace {
 
+std::string NameOf(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
 absl::StatusOr<StartingAdapter> FromFile(const std::string& path, const Model& model) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadFile(path));
   ASSIGN_OR_RETURN(Adapter adapter, ReadAdapter(path));
   RETURN_IF_ERROR(Annotate(model.CheckAdapter(adapter), path));
   adapter.info.base_fingerprint = model.fingerprint();
   adapter.info.parent = ToHex(Blake2b(AsBytes(bytes)));
-  return StartingAdapter{std::move(adapter), absl::StrCat("it goes on from ", path)};
+  return StartingAdapter{std::move(adapter), absl::StrCat("it goes on from ", NameOf(path))};
 }
 
 absl::StatusOr<StartingAdapter> FromCatalog(const std::string& path, const Model& model) {
@@ -38,7 +43,8 @@ absl::StatusOr<StartingAdapter> FromCatalog(const std::string& path, const Model
     matrix.core.assign(static_cast<size_t>(matrix.rank) * matrix.rank, 0.0f);
   }
   RETURN_IF_ERROR(Annotate(model.CheckAdapter(adapter), path));
-  return StartingAdapter{std::move(adapter), absl::StrCat("fixed factors of the catalog ", path)};
+  return StartingAdapter{std::move(adapter),
+                         absl::StrCat("fixed factors of the catalog ", NameOf(path))};
 }
 
 absl::StatusOr<StartingAdapter> FromPublicText(const std::vector<std::string>& paths,
@@ -57,7 +63,7 @@ absl::StatusOr<StartingAdapter> FromPublicText(const std::vector<std::string>& p
                    MakeGradientBasisAdapter(engine.model(), engine.pool(), groups, spec));
   return StartingAdapter{std::move(adapter),
                          absl::StrCat("fixed factors from the gradient of ",
-                                      paths.size() == 1 ? paths[0] : "the public texts")};
+                                      paths.size() == 1 ? NameOf(paths[0]) : "the public texts")};
 }
 
 }  // namespace

@@ -202,6 +202,7 @@ absl::StatusOr<Dataset> Assemble(const Tokenizer& tokenizer, std::span<const Tok
                                  std::span<const TokenDocument> test, const DataOptions& options) {
   Dataset dataset;
   NoteLeftOut(train, options.context_length, dataset);
+  const std::string left_out = dataset.note;
   if (!test.empty()) {
     dataset.eval = Windows(tokenizer, test, options.context_length);
     if (dataset.eval.empty()) {
@@ -214,10 +215,9 @@ absl::StatusOr<Dataset> Assemble(const Tokenizer& tokenizer, std::span<const Tok
   dataset.train_tokens = CountLearned(dataset.train);
   dataset.eval_tokens = CountLearned(dataset.eval);
   if (dataset.train_tokens < kMinTrainTokens) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("text shorter than one training example: expected at least ", kMinTrainTokens,
-                     " tokens to learn, got ", dataset.train_tokens,
-                     dataset.note.empty() ? "" : "; ", dataset.note));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "text shorter than one training example: expected at least ", kMinTrainTokens,
+        " tokens to learn, got ", dataset.train_tokens, left_out.empty() ? "" : "; ", left_out));
   }
   return dataset;
 }

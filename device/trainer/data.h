@@ -78,7 +78,7 @@ absl::StatusOr<std::vector<Sequence>> MakeSequences(const Tokenizer& tokenizer,
 // between documents where that gives between half and twice the share, else through a document. Too
 // little text to hold any out: all of it trains, and the note says so, as it does of documents in
 // which nothing is learned.  INVALID_ARGUMENT: as MakeSequences, or fewer than kMinTrainTokens to
-// learn (the message ends with the note).
+// learn (the message ends with what was left out).
 absl::StatusOr<Dataset> MakeDataset(const Tokenizer& tokenizer,
                                     std::span<const std::string_view> texts,
                                     const DataOptions& options);

@@ -3,7 +3,13 @@
 // A batch is some windows; a window holds one sequence or, packed, several short ones laid end to
 // end.  Nothing else changes: positions restart and attention stays inside each sequence
 // (batch_layout.h), so a packed window has the loss and gradient of its sequences one by one.  What
-// it saves is passes over the weights: short texts fill the products' rows.
+// it saves is passes over the weights: short texts fill the products' rows.  Chat messages of 14
+// tokens (finch-7m Q8_0, windows of 256, 2 threads): 2,700 tokens/s packed against 1,030 four at
+// once and 880 one by one.
+//
+// Not done unless asked, because a batch then holds many times as many texts, and of a person's own
+// there are few: three passes over 456 such messages end at a held-out loss of 2.13 apart (batch 4,
+// 342 steps), 2.15 with one packed window a step (69 steps), 2.32 with four (18 steps).
 #ifndef LORIKEET_DEVICE_TRAINER_PACKING_H_
 #define LORIKEET_DEVICE_TRAINER_PACKING_H_
 

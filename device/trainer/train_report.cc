@@ -130,7 +130,7 @@ std::vector<std::vector<std::string>> FactRows(const TrainReport& report) {
                     absl::StrFormat("%.1f MB", result.predicted_working_set_bytes / 1e6)});
   }
   if (!report.energy_source.empty()) {
-    rows.push_back({"energy", absl::StrFormat("%.0f J (%s)", result.joules, report.energy_source)});
+    rows.push_back({"energy", absl::StrFormat("%.1f J (%s)", result.joules, report.energy_source)});
   }
   if (result.paused_seconds > 0) {
     rows.push_back({"held up for", absl::StrFormat("%.1f s", result.paused_seconds)});
@@ -145,26 +145,30 @@ void AddLosses(const TrainResult& result, HtmlPage& page) {
   if (result.train_loss.size() > kFewSteps) {
     const double span = std::max(5.0, double(result.train_loss.size()) / 20);
     lines[0].name = "training, each step";
+    lines[0].faint = true;
     lines.push_back({"training, smoothed", Thinned(PointsOf(Smoothed(result.train_loss, span)))});
   }
   if (!result.eval_loss.empty()) lines.push_back({"held out", PointsOf(result.eval_loss)});
   page.Heading("Loss").Figure(
-      LinePlot(lines, {.x_label = "step", .y_label = "nats a token", .width = 760}),
+      LinePlot(lines,
+               {.x_label = "step", .y_label = "nats a token", .whole_x = true, .width = 760}),
       "Mean over the tokens of a step before that step; held-out text after it.");
 }
 
 void AddSteps(const TrainResult& result, HtmlPage& page) {
   const auto plot = [&](const char* name, const char* unit, bool measured, const char* caption,
                         const std::function<double(const StepRecord&)>& value) {
-    page.Figure(
-        LinePlot(
-            {{name, PointsOf(result.records, measured, value)}},
-            {.x_label = "step", .y_label = unit, .y_from_zero = true, .width = 760, .height = 220}),
-        caption);
+    page.Figure(LinePlot({{name, PointsOf(result.records, measured, value)}}, {.x_label = "step",
+                                                                               .y_label = unit,
+                                                                               .y_from_zero = true,
+                                                                               .whole_x = true,
+                                                                               .width = 760,
+                                                                               .height = 220}),
+                caption);
   };
   page.Heading("Steps");
-  plot("learning rate", "learning rate", false, "The schedule as it was followed.",
-       [](const StepRecord& step) { return step.learning_rate; });
+  plot("learning rate", "thousandths", false, "The schedule as it was followed.",
+       [](const StepRecord& step) { return 1e3 * step.learning_rate; });
   plot("gradient norm", "norm", false, "Norm of the whole gradient before it was clipped.",
        [](const StepRecord& step) { return step.gradient_norm; });
   plot("speed", "tokens a second", true, "Of the steps alone: evaluations and pauses are left out.",

@@ -61,7 +61,7 @@ TEST(TrainReportTest, ShowsTheRunAndNeedsNothingElse) {
   EXPECT_THAT(page, HasSubstr("<td>finch.gguf</td>"));
   EXPECT_THAT(page, HasSubstr("<td>12.3 MB</td>"));
   EXPECT_THAT(page, HasSubstr("<td>12.0 MB</td>"));
-  EXPECT_THAT(page, HasSubstr("<td>42 J (model)</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>42.0 J (model)</td>"));
   EXPECT_EQ(Count(page, "<svg"), 5u);  // loss, rate, norm, speed, memory
   EXPECT_EQ(Count(page, "<svg"), Count(page, "</svg>"));
   EXPECT_THAT(page, HasSubstr("training, smoothed"));
