@@ -1,4 +1,4 @@
-// lorikeet finetune: train an adapter on a text file.
+// lorikeet finetune: train an adapter on a text file, or all weights of a small model.
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -17,6 +17,7 @@
 #include "common/base/strings.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
+#include "device/cli/finetune_full.h"
 #include "device/cli/finetune_limits.h"
 #include "device/cli/finetune_output.h"
 #include "device/cli/finetune_report.h"
@@ -48,6 +49,7 @@ struct FinetuneArguments {
   LimitArguments limits;
   std::string precision = "fast";
   std::string metrics;
+  std::string batches;
   bool pack = false;
 };
 
@@ -87,8 +89,8 @@ std::string SpillDirectory(const FinetuneArguments& arguments) {
 absl::StatusOr<TrainOptions> TrainOptionsOf(const FinetuneArguments& arguments, int context) {
   TrainOptions options = arguments.train;
   options.pack_rows = arguments.pack ? context : 0;
-  options.precision =
-      arguments.precision == "exact" ? TrainPrecision::kExact : TrainPrecision::kFast;
+  const bool exact = arguments.start.full() || arguments.precision == "exact";
+  options.precision = exact ? TrainPrecision::kExact : TrainPrecision::kFast;
   options.spill_dir = SpillDirectory(arguments);
   if (arguments.schedule == "constant") options.schedule = Schedule::kConstant;
   if (arguments.schedule == "linear") options.schedule = Schedule::kLinear;
@@ -101,8 +103,9 @@ absl::StatusOr<TrainOptions> TrainOptionsOf(const FinetuneArguments& arguments, 
 struct Material {
   TrainOptions options;
   Dataset dataset;
-  int context = 0;                       // tokens of a window
-  std::optional<StartingAdapter> start;  // if its making needs a tokenizer
+  int context = 0;                        // tokens of a window
+  std::optional<StartingAdapter> start;   // if its making needs a tokenizer
+  std::unique_ptr<TrainableModel> model;  // of --form full
 };
 
 absl::StatusOr<Material> Prepare(const FinetuneArguments& arguments) {
@@ -122,14 +125,17 @@ absl::StatusOr<Material> Prepare(const FinetuneArguments& arguments) {
 }
 
 // What was learned is written even if training could not go on.
-absl::Status Keep(const TrainResult& result, const std::string& path) {
-  const absl::Status written = WriteAdapter(result.adapter, path);
+absl::Status Keep(const TrainResult& result, const Material& material, const std::string& path) {
+  const bool full = material.model != nullptr;
+  const std::string what = full ? "model" : "adapter";
+  const absl::Status written =
+      full ? material.model->Write(path) : WriteAdapter(result.adapter, path);
   if (result.failure.empty()) return written;
   std::string message = absl::StrCat("training stopped at ", result.failure);
   if (written.ok()) {
-    absl::StrAppend(&message, "; the last good adapter is in ", path);
+    absl::StrAppend(&message, "; the last good ", what, " is in ", path);
   } else {
-    absl::StrAppend(&message, "; and the adapter so far: ", ToAbsl(Message(written)));
+    absl::StrAppend(&message, "; and the ", what, " so far: ", ToAbsl(Message(written)));
   }
   return absl::InternalError(message);
 }
@@ -157,9 +163,13 @@ absl::StatusOr<TrainResult> TrainWith(const FinetuneArguments& arguments, const 
     return !StopRequested();
   };
   const SystemClock clock;
+  const Dataset& data = material.dataset;
   absl::StatusOr<TrainResult> result =
-      Train(engine.model(), engine.pool(), clock, std::move(material.start->adapter),
-            engine.adapters(), material.dataset.train, material.dataset.eval, options, progress);
+      material.model != nullptr
+          ? TrainModel(*material.model, engine.pool(), clock, data.train, data.eval, options,
+                       progress)
+          : Train(engine.model(), engine.pool(), clock, std::move(material.start->adapter),
+                  engine.adapters(), data.train, data.eval, options, progress);
   if (result.ok()) metrics->Finish(*result);
   return result;
 }
@@ -185,23 +195,33 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   if (arguments.train.resume && arguments.train.checkpoint_dir.empty()) {
     return UsageError("--resume needs --checkpoint DIR");
   }
+  if (!arguments.batches.empty() && arguments.train.max_steps == 0) {
+    return UsageError("--write-batches needs --steps");
+  }
   RETURN_IF_ERROR(CheckReportPath(arguments.report));
   RETURN_IF_ERROR(arguments.limits.LowerPriority());
   ASSIGN_OR_RETURN(Material material, Prepare(arguments));
   // The vocabulary went with Prepare's engine.
   ReturnFreeMemory();
   EngineArguments weights_only = arguments.engine;
-  weights_only.tokenizer = false;
+  weights_only.tokenizer = arguments.start.full();  // which is written again
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(weights_only));
   if (!material.start) {
     ASSIGN_OR_RETURN(material.start,
                      MakeStartingAdapter(arguments.start, engine, arguments.train.seed, 0));
   }
-  output.Line(absl::StrCat("adapter: ", material.start->origin));
+  if (arguments.start.full()) {
+    ASSIGN_OR_RETURN(material.model, MakeTrainable(engine, output));
+  } else {
+    output.Line(absl::StrCat("adapter: ", material.start->origin));
+  }
+  if (!arguments.batches.empty()) {
+    RETURN_IF_ERROR(WriteBatches(material.dataset, material.options, arguments.batches));
+  }
   const std::unique_ptr<EnergyMeter> energy = MakeEnergyMeter(arguments.limits.energy);
   ASSIGN_OR_RETURN(const TrainResult result,
                    TrainWith(arguments, engine, material, *energy, output));
-  const absl::Status kept = Keep(result, arguments.out);
+  const absl::Status kept = Keep(result, material, arguments.out);
   const absl::Status reported = WriteReport(arguments, material, engine, *energy, result);
   RETURN_IF_ERROR(kept);
   RETURN_IF_ERROR(reported);
@@ -278,6 +298,11 @@ void DeclareLimits(CLI::App* command, FinetuneArguments& arguments) {
   command->add_option(
       "--metrics", arguments.metrics,
       "File of JSON lines: loss, rate, gradient norm, speed and memory of each step");
+  // For comparisons with other programs (tests/oracle), not for users: not in the help.
+  command
+      ->add_option("--write-batches", arguments.batches,
+                   "JSON of the token windows and of those that make up each step")
+      ->group("");
   arguments.limits.Declare(command);
 }
 
@@ -286,7 +311,7 @@ void DeclareLimits(CLI::App* command, FinetuneArguments& arguments) {
 void AddFinetuneCommand(Program& program) {
   auto arguments = std::make_shared<FinetuneArguments>();
   CLI::App* command =
-      program.Add("finetune", "Train an adapter on text",
+      program.Add("finetune", "Train an adapter, or all weights of a small model, on text",
                   [arguments](Output& output) { return RunFinetune(*arguments, output); });
   arguments->engine.AddModel(command);
   arguments->engine.AddThreads(command);
@@ -296,7 +321,9 @@ void AddFinetuneCommand(Program& program) {
                    ".txt, .jsonl with \"text\" or \"messages\", or a samples.jsonl")
       ->required();
   command->add_option("--user", arguments->user, "Whose lines of a samples.jsonl");
-  command->add_option("--out", arguments->out, "The adapter to write (GGUF)")->required();
+  command
+      ->add_option("--out", arguments->out, "The adapter (--form full: the model) to write, GGUF")
+      ->required();
   command->add_option("--report", arguments->report, "Page to write (HTML, needs nothing else)");
   command
       ->add_option("--context", arguments->text.context_length,

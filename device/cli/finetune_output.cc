@@ -146,7 +146,7 @@ json TrainResultJson(const TrainResult& result, std::string_view energy_source) 
           {"joules", result.joules},
           {"energy_source", energy_source},
           {"stopped_because", result.stopped_because},
-          {"parameters", result.adapter.ParameterCount()}};
+          {"parameters", result.parameters}};
 }
 
 void PrintTrainResult(const TrainResult& result, std::string_view energy_source,
@@ -174,7 +174,7 @@ void PrintTrainResult(const TrainResult& result, std::string_view energy_source,
   output.Line(absl::StrFormat("working set %.1f MB, %.1f MB were expected",
                               result.working_set_bytes / 1e6,
                               result.predicted_working_set_bytes / 1e6));
-  output.Line(absl::StrFormat("%s: %d trained numbers", path, result.adapter.ParameterCount()));
+  output.Line(absl::StrFormat("%s: %d trained numbers", path, result.parameters));
 }
 
 }  // namespace lorikeet

@@ -32,6 +32,11 @@ std::string DataText(const FinetuneFacts& facts, const Dataset& dataset) {
                          dataset.eval.size(), dataset.eval_tokens);
 }
 
+std::string ModelWrittenText(const FinetuneFacts& facts, const TrainResult& result) {
+  return absl::StrFormat("%s: %d numbers in F32 (%s)", NameOf(facts.out), result.parameters,
+                         facts.origin);
+}
+
 std::string AdapterText(const FinetuneFacts& facts, const Adapter& adapter) {
   return absl::StrFormat(
       "%s: %s, rank %s, alpha %g (%s)", NameOf(facts.out),
@@ -82,7 +87,11 @@ Facts FactsOf(const FinetuneFacts& facts, const Engine& engine, const Dataset& d
     for (const std::string& path : facts.frozen) names.push_back(NameOf(path));
     rows.emplace_back("frozen adapters beneath", absl::StrJoin(names, ", "));
   }
-  rows.emplace_back("adapter", AdapterText(facts, result.adapter));
+  if (result.adapter.matrices.empty()) {
+    rows.emplace_back("model trained", ModelWrittenText(facts, result));
+  } else {
+    rows.emplace_back("adapter", AdapterText(facts, result.adapter));
+  }
   rows.emplace_back("data", DataText(facts, dataset));
   rows.emplace_back("length", LengthText(facts.options));
   rows.emplace_back("batch", BatchText(facts));

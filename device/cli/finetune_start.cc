@@ -73,9 +73,13 @@ absl::StatusOr<StartingAdapter> MakeStartingAdapter(const StartArguments& argume
                                                     int context) {
   const Model& model = *engine.model();
   const std::vector<std::string>& basis = arguments.basis;
+  if (arguments.full() && (!arguments.init.empty() || !engine.adapters().empty())) {
+    return UsageError("--form full trains the model itself: expected no --init and no --adapter");
+  }
   if (!basis.empty() && (arguments.form != "core" || !arguments.init.empty())) {
     return UsageError("--basis gives the fixed factors of a fresh adapter of --form core");
   }
+  if (arguments.full()) return StartingAdapter{Adapter(), "all weights of the model"};
   if (!arguments.init.empty()) return FromFile(arguments.init, model);
   absl::StatusOr<AdapterSpec> spec = ParseAdapterSpec(arguments.rank, arguments.modules);
   if (!spec.ok()) return UsageError(Message(spec.status()));
@@ -108,8 +112,9 @@ void StartArguments::Declare(CLI::App* command) {
       ->capture_default_str();
   command
       ->add_option("--form", form,
-                   "lora: A and B are trained; core: R between fixed orthonormal A and B")
-      ->check(CLI::IsMember({"lora", "core"}))
+                   "lora: A and B are trained; core: R between fixed orthonormal A and B; full: no "
+                   "adapter but all weights of a small model, in F32")
+      ->check(CLI::IsMember({"lora", "core", "full"}))
       ->capture_default_str();
   command
       ->add_option("--basis", basis,

@@ -1,4 +1,5 @@
-// The adapter that training starts from: a file's, or a fresh one.
+// The adapter that training starts from: a file's, or a fresh one; or none, where all weights are
+// trained.
 #ifndef LORIKEET_DEVICE_CLI_FINETUNE_START_H_
 #define LORIKEET_DEVICE_CLI_FINETUNE_START_H_
 
@@ -21,11 +22,13 @@ struct StartArguments {
   std::string form = "lora";
   std::vector<std::string> basis;  // public text, or one catalog
 
+  // All weights instead of an adapter.
+  bool full() const { return form == "full"; }
   void Declare(CLI::App* command);
 };
 
 struct StartingAdapter {
-  Adapter adapter;
+  Adapter adapter;     // of --form full: empty
   std::string origin;  // one sentence for people: where its numbers come from
 };
 

@@ -95,7 +95,8 @@ struct StepRecord {
 };
 
 struct TrainResult {
-  Adapter adapter;  // empty where a model was trained
+  Adapter adapter;         // empty where a model was trained
+  int64_t parameters = 0;  // trained numbers
   int steps = 0;
   int64_t tokens = 0;
   std::vector<StepRecord> records;    // every step

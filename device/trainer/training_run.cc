@@ -346,6 +346,7 @@ absl::StatusOr<TrainResult> TrainingRun::Finish(std::string reason) {
   if (!failure_.empty()) reason = failure_reason_;
   RETURN_IF_ERROR(TakeBest(reason));
   TrainResult result;
+  result.parameters = trainee_.parameter_count();
   result.steps = state_.step;
   result.tokens = state_.tokens;
   for (const StepRecord& record : state_.steps) {
