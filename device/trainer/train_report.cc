@@ -121,7 +121,7 @@ std::vector<std::vector<std::string>> FactRows(const TrainReport& report) {
   const TrainResult& result = *report.result;
   std::vector<std::vector<std::string>> rows;
   for (const auto& [name, value] : report.facts) rows.push_back({name, value});
-  rows.push_back({"trained numbers", absl::StrCat(result.adapter.ParameterCount())});
+  rows.push_back({"trained numbers", absl::StrCat(result.parameters)});
   rows.push_back({"tokens a second", absl::StrFormat("%.1f", result.tokens_per_second)});
   rows.push_back(
       {"working set, measured", absl::StrFormat("%.1f MB", result.working_set_bytes / 1e6)});

@@ -23,6 +23,7 @@ TrainResult ResultOf(int steps) {
   result.working_set_bytes = 12'300'000;
   result.predicted_working_set_bytes = 12'000'000;
   result.joules = 42;
+  result.parameters = 1234;
   result.stopped_because = "steps";
   for (int step = 1; step <= steps; ++step) {
     const double loss = 4.0 / std::sqrt(step);
@@ -59,6 +60,7 @@ TEST(TrainReportTest, ShowsTheRunAndNeedsNothingElse) {
   EXPECT_THAT(page, HasSubstr("50 steps over 5000 tokens in 20.0 s; it ended because all steps"));
   EXPECT_THAT(page, HasSubstr("4.2000 nats a token before and 3.1000 at its best, after step 50"));
   EXPECT_THAT(page, HasSubstr("<td>finch.gguf</td>"));
+  EXPECT_THAT(page, HasSubstr("<td>1234</td>"));
   EXPECT_THAT(page, HasSubstr("<td>12.3 MB</td>"));
   EXPECT_THAT(page, HasSubstr("<td>12.0 MB</td>"));
   EXPECT_THAT(page, HasSubstr("<td>42.0 J (model)</td>"));
