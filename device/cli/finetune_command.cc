@@ -22,6 +22,7 @@
 #include "device/cli/finetune_output.h"
 #include "device/cli/finetune_report.h"
 #include "device/cli/finetune_start.h"
+#include "device/cli/finetune_users.h"
 #include "device/trainer/data.h"
 #include "device/trainer/energy_meter.h"
 #include "device/trainer/governor.h"
@@ -191,6 +192,38 @@ absl::Status WriteReport(const FinetuneArguments& arguments, const Material& mat
                          FinetuneReportPage(facts, engine, material.dataset, result));
 }
 
+// Before training, not after it.
+absl::Status CheckOutPath(const std::string& path) {
+  const std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  std::error_code error;
+  if (folder.empty() || std::filesystem::is_directory(folder, error)) return absl::OkStatus();
+  return UsageError(absl::StrCat("--out: expected a path in a folder that exists, got ", path));
+}
+
+// One adapter for each of several users.
+absl::Status RunForUsers(const FinetuneArguments& arguments, Output& output) {
+  const TrainOptions& train = arguments.train;
+  if (!train.checkpoint_dir.empty() || !arguments.report.empty() || !arguments.metrics.empty() ||
+      arguments.limits.max_joules > 0 || arguments.start.form == "full") {
+    return UsageError(
+        "--checkpoint, --report, --metrics, --max-joules and --form full are for one user, got "
+        "several");
+  }
+  FinetuneUsersArguments users{.users = {},
+                               .data = arguments.data,
+                               .out = arguments.out,
+                               .start = arguments.start,
+                               .text = arguments.text,
+                               .train = {},
+                               .pause_file = arguments.limits.pause_file};
+  ASSIGN_OR_RETURN(users.users, ParseUsers(arguments.user));
+  RETURN_IF_ERROR(arguments.limits.LowerPriority());
+  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
+  ASSIGN_OR_RETURN(users.text.context_length, ContextOf(arguments, *engine.model()));
+  ASSIGN_OR_RETURN(users.train, TrainOptionsOf(arguments, users.text.context_length));
+  return FinetuneUsers(users, engine, output);
+}
+
 absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   if (arguments.train.resume && arguments.train.checkpoint_dir.empty()) {
     return UsageError("--resume needs --checkpoint DIR");
@@ -198,6 +231,8 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   if (!arguments.batches.empty() && arguments.train.max_steps == 0) {
     return UsageError("--write-batches needs --steps");
   }
+  RETURN_IF_ERROR(CheckOutPath(arguments.out));
+  if (arguments.user.find(',') != std::string::npos) return RunForUsers(arguments, output);
   RETURN_IF_ERROR(CheckReportPath(arguments.report));
   RETURN_IF_ERROR(arguments.limits.LowerPriority());
   ASSIGN_OR_RETURN(Material material, Prepare(arguments));
@@ -320,9 +355,9 @@ void AddFinetuneCommand(Program& program) {
       ->add_option("--data", arguments->data,
                    ".txt, .jsonl with \"text\" or \"messages\", or a samples.jsonl")
       ->required();
-  command->add_option("--user", arguments->user, "Whose lines of a samples.jsonl");
+  command->add_option("--user", arguments->user, "Whose lines of a samples.jsonl; of several (a,b,c) each gets an adapter");
   command
-      ->add_option("--out", arguments->out, "The adapter (--form full: the model) to write, GGUF")
+      ->add_option("--out", arguments->out, "The adapter (--form full: the model; several users: their directory) to write, GGUF")
       ->required();
   command->add_option("--report", arguments->report, "Page to write (HTML, needs nothing else)");
   command

@@ -301,6 +301,10 @@ TEST_F(FinetuneCli, BadInputIsRefusedByName) {
   EXPECT_THAT(Refusal({"--lr", "2"}), HasSubstr("learning_rate"));
   Write("empty.txt", "\n\n");
   EXPECT_THAT(Refusal({"--data", Path("empty.txt")}), HasSubstr("empty.txt"));
+  Write("mute.jsonl", R"({"messages":[{"role":"user","content":"hello there"}]})");
+  EXPECT_THAT(Refusal({"--data", Path("mute.jsonl")}),
+              AllOf(HasSubstr("mute.jsonl"), HasSubstr("tokens to learn, got 0")));
+  EXPECT_THAT(Refusal({"--out", Path("absent/a.gguf")}, 2), HasSubstr("absent/a.gguf"));
   Train("other.gguf", {"--steps", "1"});
   const std::string base = WriteTinyModel({.type = TensorType::kQ8_0, .seed = 7});
   Process process({"finetune", "--model", base, "--data", Path("text.txt"), "--out",

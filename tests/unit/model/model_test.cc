@@ -11,6 +11,7 @@
 #include "common/base/file.h"
 #include "common/base/strings.h"
 #include "common/gguf/writer.h"
+#include "device/model/weights_only_model.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 #include "tests/unit/model/naive_forward.h"
@@ -176,6 +177,25 @@ TEST(Model, RefusesMissingAndMisshapenTensors) {
   TinyModelOptions options;
   options.architecture = "qwen2";
   ExpectRefused(*OpenTiny(options), drop("blk.0.attn_v.bias"), "no tensor blk.0.attn_v.bias");
+}
+
+TEST(WeightsOnlyModel, IsTheModelWithoutItsVocabulary) {
+  const std::string path = WriteTinyModel();
+  const auto whole = Model::Load(path);
+  const auto weights = LoadWeightsOnlyModel(path);
+  ASSERT_TRUE(whole.ok() && weights.ok()) << weights.status();
+  EXPECT_EQ((*weights)->fingerprint(), (*whole)->fingerprint());
+  EXPECT_EQ((*weights)->config().vocabulary_size, (*whole)->config().vocabulary_size);
+  EXPECT_EQ((*weights)->file().tensors().size(), (*whole)->file().tensors().size());
+  EXPECT_TRUE((*whole)->file().Has("tokenizer.ggml.tokens"));
+  EXPECT_FALSE((*weights)->file().Has("tokenizer.ggml.tokens"));
+  EXPECT_TRUE((*weights)->file().Has("tokenizer.ggml.model"));
+  // What is left out was looked at.
+  std::string bytes = TinyModelBytes();
+  bytes.resize(bytes.size() / 2);
+  const std::string cut = MakeTempDir("weights-only") + "/cut.gguf";
+  ASSERT_TRUE(WriteFileAtomic(cut, bytes).ok());
+  EXPECT_EQ(LoadWeightsOnlyModel(cut).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST(Model, ChecksAdapters) {
