@@ -65,6 +65,7 @@ TrainOptions DefaultPersonaTraining() {
   options.batch_size = 8;
   options.learning_rate = 2e-2;
   options.warmup_steps = 2;
+  options.precision = TrainPrecision::kFast;
   return options;
 }
 

@@ -25,6 +25,7 @@ absl::StatusOr<CoreDelta> LocalCoreUpdate(std::shared_ptr<const Model> model, Th
     return absl::InvalidArgumentError("core update: expected at least two tokens of text");
   }
   TrainOptions train;
+  train.precision = TrainPrecision::kFast;
   train.max_steps = options.steps;
   train.batch_size = options.batch_size;
   train.learning_rate = options.learning_rate;

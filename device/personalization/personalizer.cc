@@ -102,6 +102,7 @@ TrainOptions DefaultPersonalTraining() {
   options.learning_rate = 1e-3;
   options.warmup_steps = 2;
   options.patience = 2;
+  options.precision = TrainPrecision::kFast;
   return options;
 }
 
