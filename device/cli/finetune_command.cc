@@ -204,7 +204,7 @@ absl::Status CheckOutPath(const std::string& path) {
 absl::Status RunForUsers(const FinetuneArguments& arguments, Output& output) {
   const TrainOptions& train = arguments.train;
   if (!train.checkpoint_dir.empty() || !arguments.report.empty() || !arguments.metrics.empty() ||
-      arguments.limits.max_joules > 0 || arguments.start.form == "full") {
+      arguments.limits.max_joules > 0 || arguments.start.full()) {
     return UsageError(
         "--checkpoint, --report, --metrics, --max-joules and --form full are for one user, got "
         "several");
@@ -231,8 +231,8 @@ absl::Status RunFinetune(const FinetuneArguments& arguments, Output& output) {
   if (!arguments.batches.empty() && arguments.train.max_steps == 0) {
     return UsageError("--write-batches needs --steps");
   }
-  RETURN_IF_ERROR(CheckOutPath(arguments.out));
   if (arguments.user.find(',') != std::string::npos) return RunForUsers(arguments, output);
+  RETURN_IF_ERROR(CheckOutPath(arguments.out));
   RETURN_IF_ERROR(CheckReportPath(arguments.report));
   RETURN_IF_ERROR(arguments.limits.LowerPriority());
   ASSIGN_OR_RETURN(Material material, Prepare(arguments));
