@@ -34,6 +34,7 @@ struct BenchArguments {
   int train = 256;
   std::string train_plan = "both";
   std::string train_precision = "fast";
+  int learners = 0;
   int repeat = 5;
 };
 
@@ -128,6 +129,16 @@ absl::StatusOr<Memory> MeasureAllInference(const Engine& engine, const BenchArgu
                 .predicted = session->estimate()};
 }
 
+TrainingBenchOptions TrainingOptionsOf(const BenchArguments& arguments) {
+  const std::string& plan = arguments.train_plan;
+  return {.tokens = arguments.train,
+          .repeat = arguments.repeat,
+          .recompute = plan == "recompute" || plan == "both",
+          .keep = plan == "keep" || plan == "both",
+          .precision = arguments.train_precision == "exact" ? TrainPrecision::kExact
+                                                            : TrainPrecision::kFast};
+}
+
 absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   const auto start = std::chrono::steady_clock::now();
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
@@ -135,16 +146,10 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   ProgressLine progress(output.progress(), "bench");
   InferenceRates rates;
   ASSIGN_OR_RETURN(const Memory memory, MeasureAllInference(engine, arguments, progress, rates));
-  ASSIGN_OR_RETURN(
-      const TrainingRates train,
-      MeasureTraining(engine,
-                      {.tokens = arguments.train,
-                       .repeat = arguments.repeat,
-                       .recompute = arguments.train_plan != "keep",
-                       .keep = arguments.train_plan != "recompute",
-                       .precision = arguments.train_precision == "exact" ? TrainPrecision::kExact
-                                                                         : TrainPrecision::kFast},
-                      progress));
+  const TrainingBenchOptions training = TrainingOptionsOf(arguments);
+  ASSIGN_OR_RETURN(const TrainingRates train, MeasureTraining(engine, training, progress));
+  ASSIGN_OR_RETURN(const SideBySideRates side_by_side,
+                   MeasureSideBySide(engine, training, arguments.learners, progress));
   if (rates.prefill.values.empty()) {
     return absl::CancelledError("stopped before anything was measured");
   }
@@ -157,6 +162,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
   PrintRate(output, "prefill", rates.prefill);
   PrintRate(output, "decode", rates.decode);
   PrintTraining(output, train);
+  PrintSideBySide(output, side_by_side);
   output.Line(
       absl::StrFormat("decode reads %.1f MB of weights a token: %.0f %% of the %.1f GB/s "
                       "that memory gives",
@@ -194,6 +200,7 @@ absl::Status RunBench(const BenchArguments& arguments, Output& output) {
                   {"gen", arguments.generate},
                   {"depth", arguments.depth},
                   {"train", TrainingJson(train)},
+                  {"side_by_side", SideBySideJson(side_by_side)},
                   {"repeat", arguments.repeat}});
   return absl::OkStatus();
 }
@@ -225,12 +232,17 @@ void AddBenchCommand(Program& program) {
   command
       ->add_option("--train-plan", arguments->train_plan,
                    "Steps that recompute layers, steps that keep all activations, or both in turns")
-      ->check(CLI::IsMember({"recompute", "keep", "both"}))
+      ->check(CLI::IsMember({"recompute", "keep", "both", "none"}))
       ->capture_default_str();
   command
       ->add_option("--train-precision", arguments->train_precision,
                    "fast: activations and gradients rounded to 8 bit beside quantized weights")
       ->check(CLI::IsMember({"exact", "fast"}))
+      ->capture_default_str();
+  command
+      ->add_option("--learners", arguments->learners,
+                   "Adapters trained side by side, a sequence each, beside one on all of them")
+      ->check(CLI::Range(0, 64))
       ->capture_default_str();
   command->add_option("--repeat", arguments->repeat, "Measurements")
       ->check(CLI::PositiveNumber)

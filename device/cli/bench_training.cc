@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
+#include "common/base/clock.h"
 #include "common/base/status_macros.h"
 #include "device/cli/command.h"
 #include "device/trainer/adamw.h"
@@ -15,6 +16,7 @@
 #include "device/trainer/make_adapter.h"
 #include "device/trainer/memory_meter.h"
 #include "device/trainer/parameters.h"
+#include "device/trainer/train_many.h"
 #include "device/trainer/trainer.h"
 
 namespace lorikeet {
@@ -23,16 +25,16 @@ namespace {
 using nlohmann::json;
 
 // A fresh adapter and what trains it.
-class Learner {
+class Stepper {
  public:
   // limit_bytes of buffers as in PlanMemory.
-  static absl::StatusOr<std::unique_ptr<Learner>> Create(const Engine& engine,
+  static absl::StatusOr<std::unique_ptr<Stepper>> Create(const Engine& engine,
                                                          const TrainingBenchOptions& bench,
                                                          int64_t limit_bytes) {
     ASSIGN_OR_RETURN(Adapter adapter, MakeAdapter(*engine.model(), AdapterSpec()));
     ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(engine.model(), adapter, {}, bench.tokens,
                                                        bench.precision, limit_bytes));
-    auto learner = std::make_unique<Learner>(std::move(adapter), plan.engine_bytes);
+    auto learner = std::make_unique<Stepper>(std::move(adapter), plan.engine_bytes);
     const GradientEngineOptions options{.precision = bench.precision,
                                         .memory = plan.memory,
                                         .pause_point = [meter = &learner->memory_] {
@@ -43,7 +45,7 @@ class Learner {
                      GradientEngine::Create(engine.model(), engine.pool(), options));
     return learner;
   }
-  Learner(Adapter adapter, int64_t engine_bytes)
+  Stepper(Adapter adapter, int64_t engine_bytes)
       : adapter_(std::move(adapter)),
         engine_bytes_(engine_bytes),
         parameters_(TrainedParameters(adapter_)),
@@ -86,7 +88,7 @@ class Learner {
 
 // All that takes turns.
 struct Contestants {
-  std::unique_ptr<Learner> recompute, keep;  // null: not wanted
+  std::unique_ptr<Stepper> recompute, keep;  // null: not wanted
   std::unique_ptr<Session> session;
 };
 
@@ -109,7 +111,7 @@ absl::Status MeasureRound(Contestants& contestants, const Sequence& sequence,
     ASSIGN_OR_RETURN(const double seconds, SecondsOf([&] { return learner->Step(sequence); }));
     steps->Add(rates.tokens, seconds);
   }
-  Learner& learner = *(contestants.recompute ? contestants.recompute : contestants.keep);
+  Stepper& learner = *(contestants.recompute ? contestants.recompute : contestants.keep);
   ASSIGN_OR_RETURN(const double seconds, SecondsOf([&] { return learner.Loss(sequence); }));
   rates.loss.Add(rates.tokens, seconds);
   return MeasureForward(*contestants.session, sequence, rates.forward);
@@ -124,7 +126,7 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
                                               ProgressLine& progress) {
   TrainingRates rates;
   rates.tokens = options.tokens;
-  if (options.tokens == 0) return rates;
+  if (options.tokens == 0 || !(options.recompute || options.keep)) return rates;
   const Sequence sequence{.tokens = RandomTokens(*engine.model(), options.tokens + 1),
                           .loss_mask = {}};
   constexpr int64_t kLeast = 0, kAll = std::numeric_limits<int64_t>::max();
@@ -132,8 +134,8 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
   ReturnFreeMemory();
   const int64_t held = MemoryMeter().Now();
   // What needs least memory comes first, alone, so that its working set can be read.
-  std::unique_ptr<Learner>& first = options.recompute ? contestants.recompute : contestants.keep;
-  ASSIGN_OR_RETURN(first, Learner::Create(engine, options, options.recompute ? kLeast : kAll));
+  std::unique_ptr<Stepper>& first = options.recompute ? contestants.recompute : contestants.keep;
+  ASSIGN_OR_RETURN(first, Stepper::Create(engine, options, options.recompute ? kLeast : kAll));
   RETURN_IF_ERROR(first->Step(sequence));
   rates.precision = options.precision;
   rates.parameters = first->parameter_count();
@@ -141,7 +143,7 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
   rates.working_set = first->peak_bytes();
   rates.predicted_working_set = held + first->predicted_bytes();
   if (options.recompute && options.keep) {
-    ASSIGN_OR_RETURN(contestants.keep, Learner::Create(engine, options, kAll));
+    ASSIGN_OR_RETURN(contestants.keep, Stepper::Create(engine, options, kAll));
   }
   ASSIGN_OR_RETURN(contestants.session, engine.MakeSession(options.tokens));
   for (int i = 0; i <= options.repeat && !StopRequested(); ++i) {
@@ -151,6 +153,55 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
     progress.Update(i, options.repeat, "training");
   }
   return rates;
+}
+
+absl::StatusOr<SideBySideRates> MeasureSideBySide(const Engine& engine,
+                                                  const TrainingBenchOptions& options, int learners,
+                                                  ProgressLine& progress) {
+  SideBySideRates rates{.learners = learners, .tokens = options.tokens, .many = {}, .one = {}};
+  if (learners == 0 || options.tokens == 0) return rates;
+  const Sequence sequence{.tokens = RandomTokens(*engine.model(), options.tokens + 1),
+                          .loss_mask = {}};
+  const std::vector<Sequence> all(static_cast<size_t>(learners), sequence);
+  const SystemClock clock;
+  TrainOptions train;
+  train.max_steps = 1;
+  train.batch_size = 1;
+  for (int i = 0; i < options.repeat && !StopRequested(); ++i) {
+    ASSIGN_OR_RETURN(const Adapter start, MakeAdapter(*engine.model(), AdapterSpec()));
+    const std::vector<Learner> each(all.size(),
+                                    {.start = start, .train = {&sequence, 1}, .options = train});
+    ASSIGN_OR_RETURN(const auto many, TrainMany(engine.model(), engine.pool(), clock, each,
+                                                {.precision = options.precision}));
+    for (const auto& result : many) RETURN_IF_ERROR(result.status());
+    rates.many.Add(learners * options.tokens, many.front()->records.front().seconds);
+    TrainOptions batch = train;
+    batch.batch_size = learners;
+    batch.precision = options.precision;
+    ASSIGN_OR_RETURN(const TrainResult one,
+                     Train(engine.model(), engine.pool(), clock, start, {}, all, {}, batch));
+    rates.one.Add(learners * options.tokens, one.records.front().seconds);
+    progress.Update(i + 1, options.repeat, "side by side");
+  }
+  return rates;
+}
+
+void PrintSideBySide(Output& output, const SideBySideRates& rates) {
+  if (rates.one.empty()) return;
+  output.Line(absl::StrFormat(
+      "         %d adapters side by side, a sequence of %d each: %.1f tokens/s; one adapter on all "
+      "of them: %.1f; cost %.2f",
+      rates.learners, rates.tokens, rates.many.Median(), rates.one.Median(),
+      RatioOf(rates.one, rates.many).Median()));
+}
+
+json SideBySideJson(const SideBySideRates& rates) {
+  if (rates.one.empty()) return nullptr;
+  return {{"learners", rates.learners},
+          {"tokens", rates.tokens},
+          {"tokens_per_s", rates.many.ToJson()},
+          {"one_adapter_tokens_per_s", rates.one.ToJson()},
+          {"cost", RatioOf(rates.one, rates.many).ToJson()}};
 }
 
 void PrintTraining(Output& output, const TrainingRates& rates) {

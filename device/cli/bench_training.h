@@ -45,6 +45,20 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
                                               const TrainingBenchOptions& options,
                                               ProgressLine& progress);
 
+// One step of several adapters side by side, a sequence each (train_many.h), beside one step of a
+// single adapter on all these sequences, in turns.
+struct SideBySideRates {
+  int learners = 0;
+  int tokens = 0;  // of a sequence
+  Rates many, one;
+};
+absl::StatusOr<SideBySideRates> MeasureSideBySide(const Engine& engine,
+                                                  const TrainingBenchOptions& options, int learners,
+                                                  ProgressLine& progress);
+void PrintSideBySide(Output& output, const SideBySideRates& rates);
+// Null when nothing was measured.
+nlohmann::json SideBySideJson(const SideBySideRates& rates);
+
 void PrintTraining(Output& output, const TrainingRates& rates);
 // Null when nothing was measured.
 nlohmann::json TrainingJson(const TrainingRates& rates);
