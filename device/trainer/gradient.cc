@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/trainer/active_adapters.h"
 #include "device/trainer/arena.h"
 #include "device/trainer/batch_layout.h"
 #include "device/trainer/layer_pass.h"
@@ -26,13 +27,6 @@ namespace {
 constexpr int64_t kLogitFloats = int64_t{1} << 20;
 constexpr int64_t kMinLogitRows = 32;
 
-// Adapters of a call, by layer, with the factors that have to be made for it.
-struct ActiveAdapters {
-  std::vector<LayerAdapters> layers;
-  std::vector<std::vector<float>> owned_factors;  // B R of frozen cores
-  int lowest_trained_layer = 0;                   // layer_count: nothing is trained
-};
-
 bool IsFinite(ConstMatrix x) {
   for (int64_t t = 0; t < x.rows; ++t) {
     const float* row = x.row(t);
@@ -41,62 +35,6 @@ bool IsFinite(ConstMatrix x) {
     }
   }
   return true;
-}
-
-void ActivateMatrix(const AdapterMatrix& matrix, float scale, ActiveMatrix active,
-                    ActiveAdapters& adapters) {
-  const auto rank = static_cast<size_t>(matrix.rank);
-  LORIKEET_CHECK(matrix.a.size() == rank * matrix.in_features);
-  LORIKEET_CHECK(matrix.b.size() == rank * matrix.out_features);
-  LORIKEET_CHECK(active.core.data == nullptr || matrix.core.size() == rank * rank);
-  active.a = {matrix.a.data(), matrix.rank, matrix.in_features};
-  active.scale = scale;
-  adapters.layers[matrix.target.layer_index][static_cast<int>(matrix.target.module)].push_back(
-      active);
-}
-
-void SizeGradient(const AdapterMatrix& matrix, AdapterKind kind, MatrixGradient& gradient) {
-  const bool core = kind == AdapterKind::kCore;
-  gradient.a.assign(core ? 0 : matrix.a.size(), 0.0f);
-  gradient.b.assign(core ? 0 : matrix.b.size(), 0.0f);
-  gradient.core.assign(core ? matrix.core.size() : 0, 0.0f);
-}
-
-// Adds one learner's adapters, for rows [begin, end).
-absl::Status Activate(const Model& model, const LearnerBatch& learner, int64_t begin, int64_t end,
-                      ActiveAdapters* adapters) {
-  const Adapter none;
-  const Adapter& trained = learner.trained != nullptr ? *learner.trained : none;
-  if (!trained.matrices.empty()) RETURN_IF_ERROR(model.CheckAdapter(trained));
-  if (learner.gradients != nullptr) learner.gradients->resize(trained.matrices.size());
-  for (size_t i = 0; i < trained.matrices.size(); ++i) {
-    const AdapterMatrix& matrix = trained.matrices[i];
-    ActiveMatrix active{.begin = begin, .end = end};
-    active.b = {matrix.b.data(), matrix.out_features, matrix.rank};
-    if (trained.info.kind == AdapterKind::kCore) {
-      active.core = {matrix.core.data(), matrix.rank, matrix.rank};
-    }
-    if (learner.gradients != nullptr) {
-      SizeGradient(matrix, trained.info.kind, (*learner.gradients)[i]);
-      active.gradient = &(*learner.gradients)[i];
-      adapters->lowest_trained_layer =
-          std::min(adapters->lowest_trained_layer, matrix.target.layer_index);
-    }
-    ActivateMatrix(matrix, trained.BaseScale(matrix), active, *adapters);
-  }
-  for (const AdapterRef& ref : learner.frozen) {
-    RETURN_IF_ERROR(model.CheckAdapter(*ref.adapter));
-    for (const AdapterMatrix& matrix : ref.adapter->matrices) {
-      ActiveMatrix active{.begin = begin, .end = end};
-      active.b = {matrix.b.data(), matrix.out_features, matrix.rank};
-      if (ref.adapter->info.kind == AdapterKind::kCore) {
-        adapters->owned_factors.push_back(matrix.EffectiveB());
-        active.b.data = adapters->owned_factors.back().data();
-      }
-      ActivateMatrix(matrix, ref.scale * ref.adapter->BaseScale(matrix), active, *adapters);
-    }
-  }
-  return absl::OkStatus();
 }
 
 // What a step computes, besides its tokens.
@@ -440,14 +378,12 @@ absl::StatusOr<std::vector<GradientResult>> Engine::ComputeMany(
     std::span<const LearnerBatch> learners) {
   const ModelConfig& config = model_->config();
   BatchLayout layout;
-  ActiveAdapters adapters;
-  adapters.layers.resize(config.layer_count);
-  adapters.lowest_trained_layer = config.layer_count;
+  ActiveAdapters adapters(config.layer_count);
   bool backward = false;
   for (const LearnerBatch& learner : learners) {
     RETURN_IF_ERROR(AddToLayout(learner.batch, config.vocabulary_size, &layout));
     const BatchLayout::Part& part = layout.parts.back();
-    RETURN_IF_ERROR(Activate(*model_, learner, part.begin, part.end, &adapters));
+    RETURN_IF_ERROR(adapters.Add(*model_, learner, part.begin, part.end));
     backward |= learner.gradients != nullptr && !learner.gradients->empty();
   }
   if (layout.parts.empty()) {
@@ -476,8 +412,8 @@ absl::StatusOr<GradientResult> Engine::ComputeAll(std::span<const Sequence> batc
   LORIKEET_CHECK(gradients.layers.size() == static_cast<size_t>(config.layer_count));
   BatchLayout layout;
   RETURN_IF_ERROR(AddToLayout(batch, config.vocabulary_size, &layout));
-  ActiveAdapters adapters;
-  adapters.layers.resize(config.layer_count);
+  ActiveAdapters adapters(config.layer_count);
+  adapters.lowest_trained_layer = 0;
   RETURN_IF_ERROR(Run(layout, adapters, /*backward=*/true, &gradients));
   return ResultOf(layout, layout.parts.front(), nll_);
 }
@@ -516,10 +452,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const std::shared_ptr<const Model>& model,
                                       int64_t rows, TrainPrecision precision, int64_t limit_bytes) {
   RETURN_IF_ERROR(CheckTrainable(*model));
   const int layer_count = model->config().layer_count;
-  ActiveAdapters adapters;
-  adapters.layers.resize(layer_count);
-  adapters.lowest_trained_layer = trained.matrices.empty() ? 0 : layer_count;
-  RETURN_IF_ERROR(Activate(*model, {.trained = &trained, .frozen = frozen}, 0, rows, &adapters));
+  ActiveAdapters adapters(layer_count);
+  RETURN_IF_ERROR(adapters.Add(*model, {.trained = &trained, .frozen = frozen}, 0, rows));
+  if (trained.matrices.empty()) adapters.lowest_trained_layer = 0;
   for (const AdapterMatrix& matrix : trained.matrices) {
     adapters.lowest_trained_layer =
         std::min(adapters.lowest_trained_layer, matrix.target.layer_index);

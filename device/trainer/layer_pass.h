@@ -13,6 +13,7 @@
 
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
+#include "device/trainer/active_adapters.h"
 #include "device/trainer/arena.h"
 #include "device/trainer/batch_layout.h"
 #include "device/trainer/gradient.h"
@@ -21,22 +22,6 @@
 #include "kernels/views.h"
 
 namespace lorikeet {
-
-// One adapter on one weight, for the rows [begin, end) of the batch.  Borrows the factors.
-struct ActiveMatrix {
-  ConstMatrix a = {};     // [R, in]
-  ConstMatrix b = {};     // [out, R]; B R for a frozen core
-  ConstMatrix core = {};  // [R, R] for a trained core, else no data
-  float scale = 1.0f;
-  MatrixGradient* gradient = nullptr;  // zeroed, of the right size; null: frozen
-  int64_t begin = 0;
-  int64_t end = 0;
-
-  int64_t rank() const { return a.rows; }
-  int64_t rows() const { return end - begin; }
-};
-// By Module.
-using LayerAdapters = std::array<std::vector<ActiveMatrix>, kModuleCount>;
 
 // What Backward needs of Forward besides the layer's input.
 struct LayerActivations {
