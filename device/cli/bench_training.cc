@@ -141,6 +141,7 @@ absl::StatusOr<TrainingRates> MeasureTraining(const Engine& engine,
   rates.parameters = first->parameter_count();
   rates.engine_bytes = first->engine_bytes();
   rates.working_set = first->peak_bytes();
+  rates.peak_rss = MemoryStatus("VmHWM:");
   rates.predicted_working_set = held + first->predicted_bytes();
   if (options.recompute && options.keep) {
     ASSIGN_OR_RETURN(contestants.keep, Stepper::Create(engine, options, kAll));
@@ -248,6 +249,7 @@ json TrainingJson(const TrainingRates& rates) {
           {"share_with_recompute", share(rates.recompute)},
           {"share_without_recompute", share(rates.keep)},
           {"working_set", rates.working_set},
+          {"peak_rss", rates.peak_rss},
           {"predicted_working_set", rates.predicted_working_set}};
 }
 

@@ -34,6 +34,7 @@ struct TrainingRates {
   // Of the process at the peak of its first step, without pages of the file, and what was computed
   // before.
   int64_t working_set = 0;
+  int64_t peak_rss = 0;  // then, with pages of the file; before forward passes are measured
   int64_t predicted_working_set = 0;
 
   // Of the plan that needs the least memory among those measured.
