@@ -6,20 +6,18 @@
 // decoding reads from memory as it does behind the weights.
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "common/base/thread_pool.h"
 #include "kernels/cached_attention.h"
-#include "kernels/isa.h"
+#include "tests/bench/bench_main.h"
 
 namespace lorikeet {
 namespace {
 
-std::unique_ptr<ThreadPool> pool;
+ThreadPool* pool = nullptr;  // of BenchMain
 
 struct Model {
   const char* name;
@@ -42,7 +40,7 @@ class Caches {
     const ConstMatrix rows(values.data(), capacity, model.kv_heads * model.head_size);
     for (int64_t i = 0; i < views; ++i) {
       views_.push_back({type, data_.data() + i * bytes, row_bytes, capacity * row_bytes});
-      StoreInCache(rows, views_.back(), model.kv_heads, 0, pool.get());
+      StoreInCache(rows, views_.back(), model.kv_heads, 0, pool);
     }
   }
   const CacheView& at(size_t i) const { return views_[i]; }
@@ -69,7 +67,7 @@ void BM_CachedAttention(benchmark::State& state, Model model, TensorType type, i
   for (auto _ : state) {
     for (int layer = 0; layer < model.layers; ++layer) {
       CachedAttention({q.data(), t, width}, caches.at(next), caches.at(next + 1), shape,
-                      {out.data(), t, width}, scratch.data(), pool.get());
+                      {out.data(), t, width}, scratch.data(), pool);
       next = (next + 2) % caches.count();
     }
   }
@@ -82,7 +80,8 @@ void BM_CachedAttention(benchmark::State& state, Model model, TensorType type, i
                          benchmark::Counter::kIsIterationInvariantRate);
 }
 
-void Register() {
+void Register(ThreadPool* of_main) {
+  pool = of_main;
   const auto add = [](const Model& model, TensorType type, int64_t t, int64_t offset) {
     const std::string name = std::string(model.name) + "/" + TraitsOf(type).name + "/T" +
                              std::to_string(t) + "/depth" + std::to_string(offset);
@@ -101,26 +100,7 @@ void Register() {
   }
 }
 
-int Main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  int threads = 0;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument.rfind("--threads=", 0) == 0) threads = std::atoi(argument.c_str() + 10);
-    if (argument.rfind("--isa=", 0) == 0) {
-      const auto isa = ParseIsa(argument.substr(6));
-      if (!isa || !SetIsa(*isa)) return 1;
-    }
-  }
-  pool = std::make_unique<ThreadPool>(threads);
-  benchmark::AddCustomContext("isa", std::string(IsaName()));
-  benchmark::AddCustomContext("threads", std::to_string(pool->threads()));
-  Register();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
-
 }  // namespace
 }  // namespace lorikeet
 
-int main(int argc, char** argv) { return lorikeet::Main(argc, argv); }
+int main(int argc, char** argv) { return lorikeet::BenchMain(argc, argv, 0, lorikeet::Register); }

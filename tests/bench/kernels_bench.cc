@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <random>
@@ -21,11 +20,12 @@
 #include "kernels/matmul.h"
 #include "kernels/quant.h"
 #include "kernels/softmax_xent.h"
+#include "tests/bench/bench_main.h"
 
 namespace lorikeet {
 namespace {
 
-std::unique_ptr<ThreadPool> pool;
+ThreadPool* pool = nullptr;  // of BenchMain
 
 struct Buffer {
   Buffer(int64_t rows, int64_t cols)
@@ -75,7 +75,7 @@ void BM_MatMul(benchmark::State& state, TensorType type, int64_t t, int64_t oc, 
   const RandomWeights w(type, oc, c);
   const Buffer x(t, c);
   Buffer y(t, oc);
-  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool.get());
+  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool);
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
 
@@ -86,7 +86,7 @@ void BM_MatMulFast(benchmark::State& state, TensorType type, int64_t t, int64_t 
   std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
   const FastProduct product{.w = w.view, .y = y.matrix};
   for (auto _ : state) {
-    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool), {&product, 1}, pool);
   }
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
@@ -96,7 +96,7 @@ void BM_MatMulBackwardInput(benchmark::State& state, TensorType type, int64_t t,
   const RandomWeights w(type, oc, c);
   const Buffer d_y(t, oc);
   Buffer d_x(t, c);
-  for (auto _ : state) MatMulBackwardInput(d_y.matrix, w.view, d_x.matrix, pool.get());
+  for (auto _ : state) MatMulBackwardInput(d_y.matrix, w.view, d_x.matrix, pool);
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
 
@@ -116,13 +116,13 @@ void BM_ForwardBackward(benchmark::State& state, TensorType type, int64_t t, int
   for (auto _ : state) {
     forward = std::min(forward, seconds([&] {
                          const FastProduct product{.w = w.view, .y = y.matrix};
-                         MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()),
-                                    {&product, 1}, pool.get());
+                         MatMulFast(RoundActivations(x.matrix, scratch.data(), pool), {&product, 1},
+                                    pool);
                        }));
     backward = std::min(backward, seconds([&] {
                           const FastBackwardProduct product{
-                              RoundActivations(d_y.matrix, scratch.data(), pool.get()), w.view};
-                          MatMulFastBackward({&product, 1}, d_x.matrix, false, pool.get());
+                              RoundActivations(d_y.matrix, scratch.data(), pool), w.view};
+                          MatMulFastBackward({&product, 1}, d_x.matrix, false, pool);
                         }));
   }
   const double gflop = 2e-9 * static_cast<double>(t * oc * c);
@@ -152,7 +152,7 @@ void BM_Decode(benchmark::State& state, TensorType type, int64_t c, int64_t t, i
   std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
   for (auto _ : state) {
     const FastProduct product{.w = w.view, .y = y.matrix};
-    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool), {&product, 1}, pool);
   }
   SetGbytes(state, static_cast<double>(w.bytes.size()));
 }
@@ -162,7 +162,7 @@ void BM_DecodeExact(benchmark::State& state, TensorType type) {
   const RandomWeights& w = DecodeWeights(type, 2048, kMemoryBytes);
   const Buffer x(1, 2048);
   Buffer y(1, w.view.rows);
-  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool.get());
+  for (auto _ : state) MatMul(x.matrix, w.view, y.matrix, pool);
   SetGbytes(state, static_cast<double>(w.bytes.size()));
 }
 
@@ -211,9 +211,9 @@ void BM_GemmLora(benchmark::State& state, int variant) {
   const Buffer x(t, c), a(r, c), h(t, r);
   Buffer out_h(t, r), d_a(r, c), d_x(t, c);
   for (auto _ : state) {
-    if (variant == 0) GemmNT(x.matrix, a.matrix, out_h.matrix, 1.0f, false, pool.get());
-    if (variant == 1) GemmTN(h.matrix, x.matrix, d_a.matrix, 1.0f, false, pool.get());
-    if (variant == 2) GemmNN(h.matrix, a.matrix, d_x.matrix, 1.0f, false, pool.get());
+    if (variant == 0) GemmNT(x.matrix, a.matrix, out_h.matrix, 1.0f, false, pool);
+    if (variant == 1) GemmTN(h.matrix, x.matrix, d_a.matrix, 1.0f, false, pool);
+    if (variant == 2) GemmNN(h.matrix, a.matrix, d_x.matrix, 1.0f, false, pool);
   }
   SetGflops(state, 2.0 * static_cast<double>(t * c * r));
 }
@@ -225,7 +225,7 @@ void BM_CrossEntropy(benchmark::State& state) {
   const std::vector<float> weights(static_cast<size_t>(t), 1.0f);
   std::vector<float> nll(static_cast<size_t>(t));
   for (auto _ : state) {
-    CrossEntropyBackward(logits.matrix, targets.data(), weights.data(), nll.data(), pool.get());
+    CrossEntropyBackward(logits.matrix, targets.data(), weights.data(), nll.data(), pool);
   }
   SetGbytes(state, 4.0 * static_cast<double>(t * v));
 }
@@ -270,7 +270,7 @@ __attribute__((target("avx512f,avx512vnni"))) void BM_PeakVnni(benchmark::State&
 void BM_RoundActivations(benchmark::State& state, int64_t t) {
   const Buffer x(t, 896);
   std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, 896)));
-  for (auto _ : state) RoundActivations(x.matrix, scratch.data(), pool.get());
+  for (auto _ : state) RoundActivations(x.matrix, scratch.data(), pool);
   SetGbytes(state, 4.0 * static_cast<double>(t * 896));
 }
 
@@ -284,7 +284,7 @@ void BM_MatMulFastLowRank(benchmark::State& state, int64_t t, int64_t rank) {
   std::vector<uint8_t> scratch(static_cast<size_t>(RoundedBytes(t, c)));
   const FastProduct product{.w = w.view, .y = y.matrix, .h = h.matrix, .b = {b.data(), oc, rank}};
   for (auto _ : state) {
-    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool.get()), {&product, 1}, pool.get());
+    MatMulFast(RoundActivations(x.matrix, scratch.data(), pool), {&product, 1}, pool);
   }
   SetGflops(state, 2.0 * static_cast<double>(t * oc * c));
 }
@@ -360,7 +360,8 @@ void RegisterDecode() {
   }
 }
 
-void Register() {
+void Register(ThreadPool* of_main) {
+  pool = of_main;
   using benchmark::RegisterBenchmark;
   RegisterBenchmark("Peak256", BM_Peak256);
   for (const TensorType type : {TensorType::kF32, TensorType::kF16, TensorType::kQ8_0,
@@ -388,26 +389,7 @@ void Register() {
   RegisterBenchmark("CrossEntropyBackward", BM_CrossEntropy);
 }
 
-int Main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  int threads = 1;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument.rfind("--threads=", 0) == 0) threads = std::atoi(argument.c_str() + 10);
-    if (argument.rfind("--isa=", 0) == 0) {
-      const auto isa = ParseIsa(argument.substr(6));
-      if (!isa || !SetIsa(*isa)) return 1;
-    }
-  }
-  pool = std::make_unique<ThreadPool>(threads);
-  benchmark::AddCustomContext("isa", std::string(IsaName()));
-  benchmark::AddCustomContext("threads", std::to_string(pool->threads()));
-  Register();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
-
 }  // namespace
 }  // namespace lorikeet
 
-int main(int argc, char** argv) { return lorikeet::Main(argc, argv); }
+int main(int argc, char** argv) { return lorikeet::BenchMain(argc, argv, 1, lorikeet::Register); }

@@ -5,8 +5,6 @@
 // 4 numbers of the head size per seen pair forward, 10 backward.
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
-#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,11 +13,12 @@
 #include "kernels/attention.h"
 #include "kernels/isa.h"
 #include "kernels/lora.h"
+#include "tests/bench/bench_main.h"
 
 namespace lorikeet {
 namespace {
 
-std::unique_ptr<ThreadPool> pool;
+ThreadPool* pool = nullptr;  // of BenchMain
 
 struct Buffer {
   Buffer(int64_t rows, int64_t cols)
@@ -50,7 +49,7 @@ void BM_Attention(benchmark::State& state, Heads heads, int64_t t, bool backward
   const Buffer q(t, width), k(t, kv_width), v(t, kv_width), d_out(t, width);
   Buffer out(t, width), lse(heads.heads, t), delta(heads.heads, t);
   Buffer d_q(t, width), d_k(t, kv_width), d_v(t, kv_width);
-  Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
+  Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool);
   const AttentionBackwardArgs args{.q = q.matrix,
                                    .k = k.matrix,
                                    .v = v.matrix,
@@ -63,9 +62,9 @@ void BM_Attention(benchmark::State& state, Heads heads, int64_t t, bool backward
                                    .delta = delta.matrix};
   for (auto _ : state) {
     if (backward) {
-      AttentionBackward(args, shape, pool.get());
+      AttentionBackward(args, shape, pool);
     } else {
-      Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool.get());
+      Attention(q.matrix, k.matrix, v.matrix, shape, out.matrix, lse.matrix, pool);
     }
   }
   const double pairs = static_cast<double>(t) * static_cast<double>(t + 1) / 2;
@@ -92,9 +91,9 @@ void BM_LowRank(benchmark::State& state, Update u, bool backward) {
                     .d_a = d_a.matrix,
                     .d_b = d_b.matrix,
                     .d_x = d_x.matrix},
-                   pool.get());
+                   pool);
     } else {
-      LoraForward(x.matrix, a.matrix, b.matrix, 0.5f, h.matrix, y.matrix, pool.get());
+      LoraForward(x.matrix, a.matrix, b.matrix, 0.5f, h.matrix, y.matrix, pool);
     }
   }
   SetGflops(state, (backward ? 4.0 : 2.0) * static_cast<double>(u.t * u.rank * (u.c + u.oc)));
@@ -125,7 +124,8 @@ void RegisterBenchmark(const std::string& name, Function function, Args... args)
   if (pool->threads() > 1) registered->UseRealTime();
 }
 
-void Register() {
+void Register(ThreadPool* of_main) {
+  pool = of_main;
   if (AvailableIsas().back() >= Isa::kAvx512) RegisterBenchmark("Peak512", BM_Peak512);
   for (const Heads heads : {Heads{14, 2}, Heads{32, 8}}) {
     for (const int64_t t : {64, 256, 1024}) {
@@ -146,26 +146,7 @@ void Register() {
   }
 }
 
-int Main(int argc, char** argv) {
-  benchmark::Initialize(&argc, argv);
-  int threads = 1;
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    if (argument.rfind("--threads=", 0) == 0) threads = std::atoi(argument.c_str() + 10);
-    if (argument.rfind("--isa=", 0) == 0) {
-      const auto isa = ParseIsa(argument.substr(6));
-      if (!isa || !SetIsa(*isa)) return 1;
-    }
-  }
-  pool = std::make_unique<ThreadPool>(threads);
-  benchmark::AddCustomContext("isa", std::string(IsaName()));
-  benchmark::AddCustomContext("threads", std::to_string(pool->threads()));
-  Register();
-  benchmark::RunSpecifiedBenchmarks();
-  return 0;
-}
-
 }  // namespace
 }  // namespace lorikeet
 
-int main(int argc, char** argv) { return lorikeet::Main(argc, argv); }
+int main(int argc, char** argv) { return lorikeet::BenchMain(argc, argv, 1, lorikeet::Register); }
