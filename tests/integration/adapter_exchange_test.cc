@@ -3,10 +3,8 @@
 // would compute with the exported files; without numpy that test skips.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -16,6 +14,7 @@
 #include "common/adapter/gguf_io.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -31,15 +30,14 @@ class AdapterExchangeCli : public ::testing::Test {
     ASSERT_TRUE(WriteFileAtomic(Path("tokens.json"), "[3, 14, 15, 92, 65, 35, 89, 79]").ok());
   }
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
-  int Shell(const std::string& command) const {
-    const std::string line = command + " >" + Path("stdout") + " 2>" + Path("stderr");
-    return WEXITSTATUS(std::system(line.c_str()));
+  int Shell(const std::string& command) {
+    outcome_ = RunCommand(command);
+    return outcome_.code;
   }
-  int Run(const std::string& arguments) const {
-    return Shell(LORIKEET_BIN_DIR "/lorikeet " + arguments);
-  }
-  std::string Out() const { return ReadFile(Path("stdout")).value(); }
-  std::string Err() const { return ReadFile(Path("stderr")).value(); }
+  int Run(const std::string& arguments) { return Shell(LORIKEET_BIN_DIR "/lorikeet " + arguments); }
+  // Of the last command.
+  const std::string& Out() const { return outcome_.out; }
+  const std::string& Err() const { return outcome_.err; }
 
   // An adapter of every module of the tiny model, strong enough to change its logits.
   std::string MakeAdapter(const std::string& name, const std::string& architecture, int rank,
@@ -75,7 +73,7 @@ class AdapterExchangeCli : public ::testing::Test {
     return Path(name);
   }
 
-  std::vector<float> Logits(const std::string& model, const std::string& adapters = "") const {
+  std::vector<float> Logits(const std::string& model, const std::string& adapters = "") {
     EXPECT_EQ(Run("logits --threads 1 --model " + model + " --tokens " + Path("tokens.json") +
                   " --out " + Path("logits.f32") + adapters),
               0)
@@ -96,6 +94,9 @@ class AdapterExchangeCli : public ::testing::Test {
   }
 
   const std::string dir_ = MakeTempDir("adapter-exchange");
+
+ private:
+  CommandOutcome outcome_;
 };
 
 std::string TinyOf(const std::string& architecture) {

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -20,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -31,12 +31,6 @@ using ::testing::HasSubstr;
 
 const std::string kLorikeet = LORIKEET_BIN_DIR "/lorikeet ";
 const std::string kCoordinator = LORIKEET_BIN_DIR "/lorikeet-coordinator ";
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
 
 void Write(const std::string& path, const std::string& content) {
   ASSERT_TRUE(WriteFileAtomic(path, content).ok()) << path;
@@ -158,26 +152,14 @@ class AgentProcessTest : public testing::Test {
   static std::string Identity(const std::string& name) { return dir_ + "/identity-" + name; }
   static std::string State(const std::string& name) { return dir_ + "/state-" + name; }
 
-  static Outcome Run(const std::string& command) {
-    Outcome outcome;
-    const std::string err = dir_ + "/stderr";
-    FILE* pipe = popen((command + " 2>" + err).c_str(), "r");
-    char buffer[4096];
-    size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, count);
-    const int status = pclose(pipe);
-    outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    outcome.err = ReadFile(err).value_or("");
-    return outcome;
-  }
-  static Outcome Must(const std::string& command) {
-    const Outcome outcome = Run(command);
+  static CommandOutcome Must(const std::string& command) {
+    const CommandOutcome outcome = RunCommand(command);
     EXPECT_EQ(outcome.code, 0) << command << "\n" << outcome.err;
     return outcome;
   }
   // Exit 1 and one line with these words.
   static void ExpectFailure(const std::string& command, const std::vector<std::string>& words) {
-    const Outcome outcome = Run(command);
+    const CommandOutcome outcome = RunCommand(command);
     EXPECT_EQ(outcome.code, 1) << command << "\n" << outcome.out << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     for (const std::string& word : words) EXPECT_THAT(outcome.err, HasSubstr(word));
@@ -265,7 +247,7 @@ TEST_F(AgentProcessTest, OncePersonalizesAndExits) {
   Enroll("once");
   int port = 0;
   const auto server = Serve(&port);
-  const Outcome outcome = Must(Agent("once", "quiet", port) + "--once --json");
+  const CommandOutcome outcome = Must(Agent("once", "quiet", port) + "--once --json");
   const json result = json::parse(outcome.out, nullptr, false);
   ASSERT_TRUE(result.is_object()) << outcome.out;
   EXPECT_EQ(result["catalog_version"], 1);
@@ -434,8 +416,9 @@ TEST_F(AgentProcessTest, TextThatCannotBeLearnedFromWritesNoAdapter) {
         std::string("hi")}) {
     Write(text, content);
     SCOPED_TRACE(content);
-    const Outcome outcome = Run(kLorikeet + "personalize --model " + model() + " --catalog " +
-                                catalog() + " --data " + text + " --out " + out);
+    const CommandOutcome outcome =
+        RunCommand(kLorikeet + "personalize --model " + model() + " --catalog " + catalog() +
+                   " --data " + text + " --out " + out);
     EXPECT_EQ(outcome.code, 1) << outcome.err;
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
     EXPECT_THAT(outcome.err, testing::Not(HasSubstr(content.empty() ? "\xff" : content)))

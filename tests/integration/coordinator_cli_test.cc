@@ -1,13 +1,12 @@
 // The commands of lorikeet-coordinator as a shell sees them, init to verify-release.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/unit/coordinator/test_fleet.h"
 
@@ -17,33 +16,18 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
 class CoordinatorCli : public testing::Test {
  protected:
-  Outcome Run(const std::string& arguments) const {
-    const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet-coordinator ") + arguments +
-                                " 2>" + dir_ + "/stderr";
-    Outcome outcome;
-    FILE* pipe = popen(command.c_str(), "r");
-    char buffer[4096];
-    size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, count);
-    outcome.code = WEXITSTATUS(pclose(pipe));
-    outcome.err = *ReadFile(dir_ + "/stderr");
-    return outcome;
+  CommandOutcome Run(const std::string& arguments) const {
+    return RunCommand(LORIKEET_BIN_DIR "/lorikeet-coordinator " + arguments);
   }
   json RunJson(const std::string& arguments) const {
-    const Outcome outcome = Run(arguments + " --json");
+    const CommandOutcome outcome = Run(arguments + " --json");
     EXPECT_EQ(outcome.code, 0) << arguments << ": " << outcome.err;
     return json::parse(outcome.out, nullptr, false);
   }
   void ExpectError(const std::string& arguments, int code, const std::string& words) const {
-    const Outcome outcome = Run(arguments);
+    const CommandOutcome outcome = Run(arguments);
     EXPECT_EQ(outcome.code, code) << arguments;
     EXPECT_THAT(outcome.err, HasSubstr(words));
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;

@@ -1,14 +1,13 @@
 // `lorikeet finetune --user a,b,c` as a shell sees it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/tiny_model.h"
 
 namespace lorikeet {
@@ -37,15 +36,14 @@ class FinetuneUsersTest : public testing::Test {
     ASSERT_TRUE(WriteFileAtomic(data_, lines).ok());
   }
 
-  // Exit status; stdout and stderr are read from files.
+  // Exit status; the output is in out_ and err_.
   int Run(const std::string& options) {
-    const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet finetune --threads 2 ") +
-                                "--model " + model_ + " --data " + data_ + " " + options + " > " +
-                                directory_ + "/stdout 2> " + directory_ + "/stderr";
-    const int status = std::system(command.c_str());
-    out_ = *ReadFile(directory_ + "/stdout");
-    err_ = *ReadFile(directory_ + "/stderr");
-    return WEXITSTATUS(status);
+    const CommandOutcome outcome =
+        RunCommand(LORIKEET_BIN_DIR "/lorikeet finetune --threads 2 --model " + model_ +
+                   " --data " + data_ + " " + options);
+    out_ = outcome.out;
+    err_ = outcome.err;
+    return outcome.code;
   }
 
   std::string model_, directory_, data_, out_, err_;

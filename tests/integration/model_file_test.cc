@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -25,15 +26,18 @@ class ModelFileCli : public ::testing::Test {
  protected:
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
 
-  int Run(const std::string& arguments) const {
-    const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet ") + arguments + " >" +
-                                Path("stdout") + " 2>" + Path("stderr");
-    return WEXITSTATUS(std::system(command.c_str()));
+  int Run(const std::string& arguments) {
+    outcome_ = RunCommand(LORIKEET_BIN_DIR "/lorikeet " + arguments);
+    return outcome_.code;
   }
-  std::string Out() const { return ReadFile(Path("stdout")).value(); }
-  std::string Err() const { return ReadFile(Path("stderr")).value(); }
+  // Of the last command.
+  const std::string& Out() const { return outcome_.out; }
+  const std::string& Err() const { return outcome_.err; }
 
   const std::string dir_ = MakeTempDir("model-file-cli");
+
+ private:
+  CommandOutcome outcome_;
 };
 
 TEST_F(ModelFileCli, RandomModelsAreMadeRoundedAndRun) {
@@ -70,21 +74,22 @@ TEST_F(ModelFileCli, AFileThatShrinksInUseIsNamed) {
   const auto bytes = std::filesystem::file_size(model);
   const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet chat --threads 1 -n 2") +
                               " --model " + model + " >" + Path("stdout") + " 2>" + Path("stderr");
+  const auto said = [this](const char* stream) { return ReadFile(Path(stream)).value_or(""); };
   FILE* pipe = popen(command.c_str(), "w");
   ASSERT_NE(pipe, nullptr);
   std::fputs("Hello\n", pipe);
   std::fflush(pipe);
-  for (int i = 0; i < 600 && (!FileExists(Path("stdout")) || Out().empty()); ++i) {
+  for (int i = 0; i < 600 && said("stdout").empty(); ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
-  ASSERT_NE(Out(), "") << Err();
+  ASSERT_NE(said("stdout"), "") << said("stderr");
   std::filesystem::resize_file(model, 4096);
   std::fputs("And now?\n", pipe);
   const int status = pclose(pipe);
   ASSERT_TRUE(WIFEXITED(status)) << status;
   EXPECT_EQ(WEXITSTATUS(status), 1);
-  EXPECT_THAT(Err(), HasSubstr("lorikeet: " + model + " shrank while in use: expected " +
-                               std::to_string(bytes) + " bytes, has 4096\n"));
+  EXPECT_THAT(said("stderr"), HasSubstr("lorikeet: " + model + " shrank while in use: expected " +
+                                        std::to_string(bytes) + " bytes, has 4096\n"));
 }
 
 }  // namespace

@@ -2,15 +2,14 @@
 // shell sees them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -20,12 +19,6 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
 class RuntimeCli : public ::testing::Test {
  protected:
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
@@ -34,21 +27,11 @@ class RuntimeCli : public ::testing::Test {
   }
 
   // Runs `lorikeet <arguments>` with `input` on standard input.
-  Outcome Run(const std::string& arguments, const std::string& input = "") const {
-    Write("stdin", input);
-    const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet ") + arguments + " <" +
-                                Path("stdin") + " 2>" + Path("stderr");
-    Outcome outcome;
-    FILE* pipe = popen(command.c_str(), "r");
-    char buffer[4096];
-    size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, count);
-    outcome.code = WEXITSTATUS(pclose(pipe));
-    outcome.err = *ReadFile(Path("stderr"));
-    return outcome;
+  CommandOutcome Run(const std::string& arguments, const std::string& input = "") const {
+    return RunCommand(LORIKEET_BIN_DIR "/lorikeet " + arguments, input);
   }
   json RunJson(const std::string& arguments, const std::string& input = "") const {
-    const Outcome outcome = Run(arguments + " --json", input);
+    const CommandOutcome outcome = Run(arguments + " --json", input);
     EXPECT_EQ(outcome.code, 0) << arguments << ": " << outcome.err;
     return json::parse(outcome.out, nullptr, false);
   }
@@ -119,7 +102,7 @@ TEST_F(RuntimeCli, LookupChangesTheSpeedAndNothingElse) {
       EXPECT_TRUE(on["lookup"].contains(key)) << key;
     }
   }
-  const Outcome line = Run(arguments + "3 --progress");
+  const CommandOutcome line = Run(arguments + "3 --progress");
   EXPECT_THAT(line.err, HasSubstr("tokens a pass"));
   EXPECT_EQ(Run(arguments + "8").code, 2);
   EXPECT_EQ(Run(arguments + "never").code, 2);
@@ -132,7 +115,7 @@ TEST_F(RuntimeCli, LookupKnowsTheVault) {
   const json without = RunJson(arguments);
   // A vault that holds what the model is about to write.
   Write("note.txt", "the rest" + without["text"].get<std::string>());
-  const Outcome added = Run("vault add" + vault + " " + Path("note.txt"));
+  const CommandOutcome added = Run("vault add" + vault + " " + Path("note.txt"));
   ASSERT_EQ(added.code, 0) << added.err;
   const json with = RunJson(arguments + vault);
   EXPECT_EQ(with["tokens"], without["tokens"]);
@@ -150,7 +133,7 @@ TEST_F(RuntimeCli, FullContexts) {
   EXPECT_EQ(shifted["stop_reason"], "length");
   EXPECT_EQ(shifted["tokens"].size(), 80u);
   EXPECT_GT(shifted["context_shifts"], 1);
-  const Outcome outcome = Run("generate" + with_model_ + "--prompt 'the rest' --context 4");
+  const CommandOutcome outcome = Run("generate" + with_model_ + "--prompt 'the rest' --context 4");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("expected at most 4 tokens"));
 }
@@ -205,7 +188,7 @@ TEST_F(RuntimeCli, ChatDecodesOnlyWhatIsNew) {
 }
 
 TEST_F(RuntimeCli, ChatSaysWhenAMessageIsTooLong) {
-  const Outcome outcome =
+  const CommandOutcome outcome =
       Run("chat" + with_model_ + "-n 5 --context 64", std::string(500, 'x') + "\n");
   EXPECT_EQ(outcome.code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("expected it to fit into a context of 64 tokens"));
@@ -213,7 +196,7 @@ TEST_F(RuntimeCli, ChatSaysWhenAMessageIsTooLong) {
 
 TEST_F(RuntimeCli, ErrorsAreOneLineAndACode) {
   const auto expect = [&](const std::string& arguments, int code, const std::string& words) {
-    const Outcome outcome = Run(arguments);
+    const CommandOutcome outcome = Run(arguments);
     EXPECT_EQ(outcome.code, code) << arguments << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(words));
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
