@@ -66,6 +66,26 @@ absl::StatusOr<StartingAdapter> FromPublicText(const std::vector<std::string>& p
                                       paths.size() == 1 ? NameOf(paths[0]) : "the public texts")};
 }
 
+// What one option would make another mean nothing.
+absl::Status CheckTogether(const StartArguments& arguments, bool adapters) {
+  const bool init = !arguments.init.empty();
+  if (arguments.full() && (init || adapters)) {
+    return UsageError("--form full trains the model itself: expected no --init and no --adapter");
+  }
+  if (!arguments.basis.empty() && (arguments.form != "core" || init)) {
+    return UsageError("--basis gives the fixed factors of a fresh adapter of --form core");
+  }
+  if (!arguments.full() && !init) return absl::OkStatus();
+  for (const CLI::Option* option : arguments.of_fresh) {
+    if (option->count() == 0) continue;
+    return UsageError(absl::StrCat(arguments.full() ? "--form full trains the model itself"
+                                                    : "--init takes the adapter as it is",
+                                   ": expected no --rank, --alpha or --modules, got ",
+                                   option->get_name()));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<StartingAdapter> MakeStartingAdapter(const StartArguments& arguments,
@@ -73,12 +93,7 @@ absl::StatusOr<StartingAdapter> MakeStartingAdapter(const StartArguments& argume
                                                     int context) {
   const Model& model = *engine.model();
   const std::vector<std::string>& basis = arguments.basis;
-  if (arguments.full() && (!arguments.init.empty() || !engine.adapters().empty())) {
-    return UsageError("--form full trains the model itself: expected no --init and no --adapter");
-  }
-  if (!basis.empty() && (arguments.form != "core" || !arguments.init.empty())) {
-    return UsageError("--basis gives the fixed factors of a fresh adapter of --form core");
-  }
+  RETURN_IF_ERROR(CheckTogether(arguments, !engine.adapters().empty()));
   if (arguments.full()) return StartingAdapter{Adapter(), "all weights of the model"};
   if (!arguments.init.empty()) return FromFile(arguments.init, model);
   absl::StatusOr<AdapterSpec> spec = ParseAdapterSpec(arguments.rank, arguments.modules);
@@ -101,15 +116,17 @@ absl::StatusOr<StartingAdapter> MakeStartingAdapter(const StartArguments& argume
 }
 
 void StartArguments::Declare(CLI::App* command) {
-  command
-      ->add_option("--rank", rank,
-                   "Of all matrices (8), with exceptions (8,down=16), or of some alone (q=16,v=16)")
-      ->capture_default_str();
-  command->add_option("--alpha", alpha, "A matrix is scaled by alpha / its rank")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--modules", modules, "all, or of q,k,v,o,gate,up,down")
-      ->capture_default_str();
+  of_fresh = {
+      command
+          ->add_option(
+              "--rank", rank,
+              "Of all matrices (8), with exceptions (8,down=16), or of some alone (q=16,v=16)")
+          ->capture_default_str(),
+      command->add_option("--alpha", alpha, "A matrix is scaled by alpha / its rank")
+          ->check(CLI::PositiveNumber)
+          ->capture_default_str(),
+      command->add_option("--modules", modules, "all, or of q,k,v,o,gate,up,down")
+          ->capture_default_str()};
   command
       ->add_option("--form", form,
                    "lora: A and B are trained; core: R between fixed orthonormal A and B; full: no "

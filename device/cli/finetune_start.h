@@ -20,7 +20,8 @@ struct StartArguments {
   float alpha = 16;
   std::string modules = "all";
   std::string form = "lora";
-  std::vector<std::string> basis;  // public text, or one catalog
+  std::vector<std::string> basis;            // public text, or one catalog
+  std::vector<const CLI::Option*> of_fresh;  // --rank, --alpha, --modules; they know if given
 
   // All weights instead of an adapter.
   bool full() const { return form == "full"; }

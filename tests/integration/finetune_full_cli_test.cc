@@ -2,13 +2,12 @@
 // rounded, run.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -31,23 +30,26 @@ class FinetuneFullCli : public ::testing::Test {
         << Err();
   }
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
-  int Run(const std::string& arguments) const {
-    const std::string command = std::string(LORIKEET_BIN_DIR "/lorikeet ") + arguments + " >" +
-                                Path("stdout") + " 2>" + Path("stderr");
-    return WEXITSTATUS(std::system(command.c_str()));
+  int Run(const std::string& arguments) {
+    outcome_ = RunCommand(LORIKEET_BIN_DIR "/lorikeet " + arguments);
+    return outcome_.code;
   }
   // finetune --form full from `base` to `out`.
-  int Train(const std::string& base, const std::string& out, const std::string& more = "") const {
+  int Train(const std::string& base, const std::string& out, const std::string& more = "") {
     return Run(
         "finetune --form full --threads 1 --context 32 --batch 2 --lr 0.01 --steps 12 --json"
         " --weight-decay 0.1 --data " +
         Path("text.txt") + " --model " + base + " --out " + Path(out) + " " + more);
   }
-  std::string Out() const { return ReadFile(Path("stdout")).value(); }
-  std::string Err() const { return ReadFile(Path("stderr")).value(); }
+  // Of the last command.
+  const std::string& Out() const { return outcome_.out; }
+  const std::string& Err() const { return outcome_.err; }
   std::string Bytes(const std::string& name) const { return ReadFile(Path(name)).value_or(""); }
 
   const std::string dir_ = MakeTempDir("finetune-full-cli");
+
+ private:
+  CommandOutcome outcome_;
 };
 
 TEST_F(FinetuneFullCli, AModelIsTrainedRoundedAndRun) {
@@ -86,6 +88,12 @@ TEST_F(FinetuneFullCli, AStoppedRunGoesOnToTheSameBytes) {
 TEST_F(FinetuneFullCli, RefusesWhatCannotBeMeant) {
   EXPECT_EQ(Train(Path("base.gguf"), "x.gguf", "--init " + Path("base.gguf")), 2);
   EXPECT_THAT(Err(), HasSubstr("--form full trains the model itself"));
+  // Even the default, when it is said.
+  for (const std::string shape : {"--rank 8", "--alpha 16", "--modules all"}) {
+    EXPECT_EQ(Train(Path("base.gguf"), "x.gguf", shape), 2) << shape;
+    EXPECT_THAT(Err(), HasSubstr("expected no --rank, --alpha or --modules, got " +
+                                 shape.substr(0, shape.find(' '))));
+  }
   EXPECT_EQ(Train(WriteTinyModel({.architecture = "qwen3"}), "x.gguf"), 1);
   EXPECT_THAT(Err(), HasSubstr("qwen3"));
   EXPECT_EQ(Train(Path("base.gguf"), "x.gguf", "--max-memory 100000"), 1);

@@ -2,9 +2,7 @@
 // text or a catalog, a frozen adapter beneath, one page of HTML.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,6 +10,7 @@
 #include "common/adapter/catalog.h"
 #include "common/adapter/gguf_io.h"
 #include "common/base/file.h"
+#include "tests/support/command.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_model.h"
 
@@ -21,12 +20,6 @@ namespace {
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-struct Outcome {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
 
 class FinetuneStartCli : public ::testing::Test {
  protected:
@@ -43,25 +36,16 @@ class FinetuneStartCli : public ::testing::Test {
 
   std::string Path(const std::string& name) const { return dir_ + "/" + name; }
 
-  Outcome Run(const std::string& arguments) const {
-    const std::string command =
-        std::string(LORIKEET_BIN_DIR "/lorikeet ") + arguments + " 2>" + Path("stderr");
-    Outcome outcome;
-    FILE* pipe = popen(command.c_str(), "r");
-    char buffer[4096];
-    size_t count = 0;
-    while ((count = fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, count);
-    outcome.code = WEXITSTATUS(pclose(pipe));
-    outcome.err = *ReadFile(Path("stderr"));
-    return outcome;
+  CommandOutcome Run(const std::string& arguments) const {
+    return RunCommand(LORIKEET_BIN_DIR "/lorikeet " + arguments);
   }
 
-  Outcome Finetune(const std::string& arguments) const {
+  CommandOutcome Finetune(const std::string& arguments) const {
     return Run("finetune --threads 1 --model " + model_ + " --data " + Path("data.jsonl") +
                " --out " + Path("a.gguf") + " " + arguments);
   }
   json FinetuneJson(const std::string& arguments) const {
-    const Outcome outcome = Finetune(arguments + " --json");
+    const CommandOutcome outcome = Finetune(arguments + " --json");
     EXPECT_EQ(outcome.code, 0) << arguments << ": " << outcome.err;
     return json::parse(outcome.out, nullptr, false);
   }
@@ -74,10 +58,10 @@ TEST_F(FinetuneStartCli, RanksByModule) {
   // Two layers: q [64, 64] of rank 4, v [32, 64] of rank 2.
   EXPECT_EQ(FinetuneJson("--steps 1 --rank q=4,v=2")["parameters"],
             2 * (4 * (64 + 64) + 2 * (64 + 32)));
-  const Outcome bad = Finetune("--steps 1 --rank 8,donw=4");
+  const CommandOutcome bad = Finetune("--steps 1 --rank 8,donw=4");
   EXPECT_EQ(bad.code, 2);
   EXPECT_THAT(bad.err, HasSubstr("unknown module \"donw\""));
-  const Outcome large = Finetune("--steps 1 --rank 8,v=33");
+  const CommandOutcome large = Finetune("--steps 1 --rank 8,v=33");
   EXPECT_EQ(large.code, 1);
   EXPECT_THAT(large.err, HasSubstr("rank 33 is larger than blk.0.attn_v.weight"));
 }
@@ -90,10 +74,11 @@ TEST_F(FinetuneStartCli, PackingTakesFewerStepsOverTheSameTokens) {
 }
 
 TEST_F(FinetuneStartCli, CoresBetweenFactorsOfPublicText) {
-  const Outcome random = Finetune("--form core --rank 4 --steps 3");
+  const CommandOutcome random = Finetune("--form core --rank 4 --steps 3");
   EXPECT_THAT(random.out, HasSubstr("random fixed factors; --basis"));
   const Adapter random_adapter = ReadAdapter(Path("a.gguf")).value();
-  const Outcome outcome = Finetune("--form core --rank 4 --steps 3 --basis " + Path("public.txt"));
+  const CommandOutcome outcome =
+      Finetune("--form core --rank 4 --steps 3 --basis " + Path("public.txt"));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("fixed factors from the gradient of"));
   const Adapter adapter = ReadAdapter(Path("a.gguf")).value();
@@ -103,10 +88,11 @@ TEST_F(FinetuneStartCli, CoresBetweenFactorsOfPublicText) {
 }
 
 TEST_F(FinetuneStartCli, CoresBetweenFactorsOfACatalog) {
-  const Outcome made = Run("persona init --threads 1 --model " + model_ + " --rank 3 --out " +
-                           Path("catalog.gguf") + " --data " + Path("public.txt"));
+  const CommandOutcome made =
+      Run("persona init --threads 1 --model " + model_ + " --rank 3 --out " + Path("catalog.gguf") +
+          " --data " + Path("public.txt"));
   ASSERT_EQ(made.code, 0) << made.err;
-  const Outcome outcome = Finetune("--form core --steps 2 --basis " + Path("catalog.gguf"));
+  const CommandOutcome outcome = Finetune("--form core --steps 2 --basis " + Path("catalog.gguf"));
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const Catalog catalog = ReadCatalog(Path("catalog.gguf")).value();
   const Adapter adapter = ReadAdapter(Path("a.gguf")).value();
@@ -115,9 +101,9 @@ TEST_F(FinetuneStartCli, CoresBetweenFactorsOfACatalog) {
   EXPECT_EQ(adapter.matrices[3].b, catalog.basis[3].b);
   EXPECT_EQ(adapter.info.parent, CatalogHash(catalog));
 
-  const Outcome other = Run("finetune --threads 1 --model " + WriteTinyModel({.seed = 2}) +
-                            " --data " + Path("data.jsonl") + " --out " + Path("b.gguf") +
-                            " --form core --steps 1 --basis " + Path("catalog.gguf"));
+  const CommandOutcome other = Run("finetune --threads 1 --model " + WriteTinyModel({.seed = 2}) +
+                                   " --data " + Path("data.jsonl") + " --out " + Path("b.gguf") +
+                                   " --form core --steps 1 --basis " + Path("catalog.gguf"));
   EXPECT_EQ(other.code, 1);
   EXPECT_THAT(other.err, HasSubstr("base"));
 }
@@ -127,15 +113,32 @@ TEST_F(FinetuneStartCli, BasisIsForFreshCores) {
        {"--basis " + Path("public.txt"),
         "--form core --init " + Path("none.gguf") + " --basis " + Path("public.txt"),
         "--form core --basis " + Path("c.gguf") + " --basis " + Path("public.txt")}) {
-    const Outcome outcome = Finetune("--steps 1 " + arguments);
+    const CommandOutcome outcome = Finetune("--steps 1 " + arguments);
     EXPECT_EQ(outcome.code, 2) << arguments;
     EXPECT_THAT(outcome.err, HasSubstr("--basis")) << arguments;
   }
 }
 
+TEST_F(FinetuneStartCli, AnAdapterToStartFromKeepsItsShape) {
+  const std::string first = Path("first.gguf");
+  ASSERT_EQ(FinetuneJson("--steps 1 --rank 2")["steps"], 1);
+  std::filesystem::rename(Path("a.gguf"), first);
+  for (const std::string shape : {"--rank 4", "--alpha 16", "--modules all"}) {
+    const CommandOutcome outcome = Finetune("--steps 1 --init " + first + " " + shape);
+    EXPECT_EQ(outcome.code, 2) << shape;
+    EXPECT_THAT(outcome.err, HasSubstr("--init takes the adapter as it is: expected no --rank, "
+                                       "--alpha or --modules, got " +
+                                       shape.substr(0, shape.find(' '))));
+    EXPECT_FALSE(FileExists(Path("a.gguf")));
+  }
+  FinetuneJson("--steps 1 --init " + first);
+  EXPECT_EQ(ReadAdapter(Path("a.gguf")).value().matrices[0].rank, 2);
+}
+
 TEST_F(FinetuneStartCli, WritesAReportWithoutTheText) {
   for (const std::string& steps : {std::string("12"), std::string("1")}) {
-    const Outcome outcome = Finetune("--steps " + steps + " --report " + Path("report.html"));
+    const CommandOutcome outcome =
+        Finetune("--steps " + steps + " --report " + Path("report.html"));
     ASSERT_EQ(outcome.code, 0) << outcome.err;
     const std::string page = *ReadFile(Path("report.html"));
     EXPECT_THAT(page, HasSubstr("<td>data.jsonl: "));
@@ -144,7 +147,7 @@ TEST_F(FinetuneStartCli, WritesAReportWithoutTheText) {
     EXPECT_THAT(page, Not(HasSubstr("Secret")));
     EXPECT_THAT(page, Not(HasSubstr(dir_)));
   }
-  const Outcome nowhere = Finetune("--steps 1 --report " + Path("no/such/folder.html"));
+  const CommandOutcome nowhere = Finetune("--steps 1 --report " + Path("no/such/folder.html"));
   EXPECT_EQ(nowhere.code, 2);
   EXPECT_THAT(nowhere.err, HasSubstr("--report: expected a path in a folder that exists"));
 }
