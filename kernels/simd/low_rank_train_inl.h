@@ -19,7 +19,6 @@ constexpr int kRanksAtOnce = 4;
 constexpr int kRowsAtOnce = 3;          // with kRanksAtOnce sums each, in registers
 constexpr int64_t kSweepColumns = 640;  // of a block
 constexpr int64_t kSweepRows = 48;
-constexpr int64_t kAhead = 2 * kTileCols;  // columns that are fetched before their turn
 constexpr int64_t kPackedFloats = kSweepColumns * kLoraRanks;
 
 // A thin matrix [R, columns], column c of row r at data[c / kTileCols * panel + r * row +
@@ -234,10 +233,6 @@ struct AddTile {
 void AddRowsBlock(const AddTile& t, int64_t rows, int64_t columns, int64_t ranks) {
   for (int64_t c = 0; c < columns; c += kTileCols) {
     const int64_t count = Min(kTileCols, columns - c);
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* later = t.y + i * t.y_stride + c + kAhead;
-      for (int64_t line = 0; line < kTileCols; line += 16) __builtin_prefetch(later + line, 1);
-    }
     Tile tile{.a = t.h,
               .a_stride = t.h_stride,
               .b = t.a.At(0, c).data,
@@ -247,6 +242,11 @@ void AddRowsBlock(const AddTile& t, int64_t rows, int64_t columns, int64_t ranks
               .c_row = t.y_stride,
               .alpha = t.scale,
               .accumulate = true};
+    // With so few ranks RunPanel's calls would cost as much as the products.
+    if (rows == kTileRows && count == kTileCols) {
+      RunTile<kTileRows, 2, /*kUnitK=*/true>(tile);
+      continue;
+    }
     // Loads whole panels, which only packed ones are sure to have.
     alignas(64) float whole[kLoraRanks * kTileCols];
     if (count < kTileCols && t.a.panel == kTileCols) {
