@@ -50,7 +50,7 @@ class Engine final : public GradientEngine {
       : model_(std::move(model)),
         pool_(pool),
         options_(options),
-        pass_(*model_, options.precision, pool) {}
+        pass_(*model_, options.precision, pool, [this] { Between(); }) {}
 
   absl::StatusOr<std::vector<GradientResult>> ComputeMany(
       std::span<const LearnerBatch> learners) override;
@@ -97,8 +97,13 @@ class Engine final : public GradientEngine {
   absl::Status LossOfChunk(const BatchLayout& layout, const LossChunk& chunk);
   absl::Status BackwardLayers(const ActiveAdapters& adapters, StepBuffers& step,
                               const ModelGradients* all);
-  absl::Status PausePoint() const {
-    return options_.pause_point ? options_.pause_point() : absl::OkStatus();
+  // Calls the pause point, unless it has already said to stop.
+  void Between() {
+    if (paused_.ok() && options_.pause_point) paused_ = options_.pause_point();
+  }
+  absl::Status PausePoint() {
+    Between();
+    return std::exchange(paused_, absl::OkStatus());
   }
   absl::StatusOr<std::vector<GradientResult>> Results(const BatchLayout& layout,
                                                       const StepBuffers& step) const;
@@ -109,6 +114,7 @@ class Engine final : public GradientEngine {
   GradientEngineOptions options_;
   LayerPass pass_;
   Arena arena_;
+  absl::Status paused_;  // what the pause point said, until it is returned
   StepBuffers step_;
   std::vector<float> nll_;      // per scored row
   std::vector<float> weights_;  // per scored row: of its nll in its learner's loss
@@ -224,10 +230,7 @@ absl::Status Engine::LossOfChunk(const BatchLayout& layout, const LossChunk& chu
   float* nll = nll_.data() + chunk.begin;
   const Matrix d_normed = backward ? chunk.buffers.d_normed.Rows(0, count) : Matrix();
   if (FastLoss()) {
-    absl::Status paused;
-    const std::function<void()> between = [&] {
-      if (paused.ok()) paused = PausePoint();
-    };
+    const std::function<void()> between = [this] { Between(); };
     VocabularyLoss({.x = normed,
                     .output = model_->output(),
                     .targets = targets,
@@ -237,7 +240,7 @@ absl::Status Engine::LossOfChunk(const BatchLayout& layout, const LossChunk& chu
                     .scratch = chunk.buffers.scratch,
                     .between = &between},
                    pool_);
-    RETURN_IF_ERROR(paused);
+    RETURN_IF_ERROR(PausePoint());
   } else {
     const Matrix logits = chunk.buffers.logits.Rows(0, count);
     MatMul(normed, model_->output(), logits, pool_);
@@ -330,6 +333,7 @@ absl::Status Engine::BackwardLayers(const ActiveAdapters& adapters, StepBuffers&
 absl::Status Engine::Run(const BatchLayout& layout, const ActiveAdapters& adapters, bool backward,
                          const ModelGradients* all) {
   const StepShape shape{.rows = layout.rows(), .scored = layout.scored(), .backward = backward};
+  paused_ = absl::OkStatus();
   RETURN_IF_ERROR(arena_.Reserve(BytesOf(shape, adapters)));
   step_ = TakeStep(shape, adapters, arena_);
   RETURN_IF_ERROR(ForwardLayers(layout, adapters, step_));
@@ -342,6 +346,7 @@ absl::Status Engine::Run(const BatchLayout& layout, const ActiveAdapters& adapte
   }
   if (!backward) return absl::OkStatus();
   RETURN_IF_ERROR(BackwardLayers(adapters, step_, all));
+  RETURN_IF_ERROR(PausePoint());
   if (all != nullptr) {
     EmbeddingBackward(layout.inputs.data(), step_.d_x, all->token_embedding, pool_);
   }

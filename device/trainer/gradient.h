@@ -75,8 +75,9 @@ struct EngineMemory {
 struct GradientEngineOptions {
   TrainPrecision precision = TrainPrecision::kExact;
   EngineMemory memory = {};
-  // Called on the calling thread between layers and between pieces of the vocabulary loss; may wait
-  // (the platform pauses training).  What it returns, if not OK, is returned by Compute.
+  // Called on the calling thread after every product of a layer and between pieces of the
+  // vocabulary loss; may wait (the platform pauses training).  What it returns, if not OK, is
+  // returned by Compute, at the latest when the layer is done.
   std::function<absl::Status()> pause_point = nullptr;
 };
 

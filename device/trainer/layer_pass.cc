@@ -246,6 +246,7 @@ void LayerPass::LinearsForward(int layer_index, std::span<const LinearOutput> ou
       }
     }
   }
+  between_();
 }
 
 void LayerPass::Forward(int layer_index, const LayerAdapters& adapters, ConstMatrix x,
@@ -268,6 +269,7 @@ void LayerPass::Forward(int layer_index, const LayerAdapters& adapters, ConstMat
   Rope(a.q, config.head_size, config.rope_half_split, rope_table_, pool_);
   Rope(a.k, config.head_size, config.rope_half_split, rope_table_, pool_);
   Attention(a.q, a.k, a.v, Shape(), a.attended, a.log_sum_exp, pool_);
+  between_();
   linears({{Module::kO, nullptr, a.middle}}, a.attended);
   AddRows(x, a.middle, pool_);
 
@@ -362,6 +364,7 @@ void LayerPass::LinearsBackward(const BackwardArgs& args, std::span<LinearGradie
   }
   if (!products.empty()) MatMulFastBackward(products, d_x, /*accumulate=*/written, pool_);
   for (const LinearGradient& linear : linears) AddAdaptersInput(args, linear, d_x, scratch);
+  between_();
 }
 
 void LayerPass::FeedForwardBackward(const BackwardArgs& args, BackwardScratch& scratch,
@@ -417,6 +420,7 @@ void LayerPass::AttentionBackward(const BackwardArgs& args, BackwardScratch& scr
                                .d_v = own.d_v,
                                .delta = own.delta},
                               Shape(), pool_);
+  between_();
   RopeBackward(own.d_q, config.head_size, config.rope_half_split, rope_table_, pool_);
   RopeBackward(own.d_k, config.head_size, config.rope_half_split, rope_table_, pool_);
   RmsNorm(args.x, weights.attention_norm, config.rms_epsilon, scratch.normed, pool_);

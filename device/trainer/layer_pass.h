@@ -8,7 +8,9 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "common/base/thread_pool.h"
@@ -40,8 +42,10 @@ enum class BackwardReach {
 // Not thread-safe.
 class LayerPass {
  public:
-  LayerPass(const Model& model, TrainPrecision precision, ThreadPool* pool)
-      : model_(model), precision_(precision), pool_(pool) {}
+  // `between` is called after every product or attention, on the calling thread; it may wait.
+  LayerPass(const Model& model, TrainPrecision precision, ThreadPool* pool,
+            std::function<void()> between)
+      : model_(model), precision_(precision), pool_(pool), between_(std::move(between)) {}
 
   // Must be called before the passes over a batch; both are borrowed until the next call.
   // rope_table [T, rope_dimensions] is filled.
@@ -115,6 +119,7 @@ class LayerPass {
   const Model& model_;
   TrainPrecision precision_;
   ThreadPool* pool_;
+  std::function<void()> between_;
   const BatchLayout* layout_ = nullptr;
   Matrix rope_table_;
 };
