@@ -1,7 +1,8 @@
 // Who may hold training up: the platform, for heat, battery, or because its owner wants the device.
 //
-// Training calls AtPausePoint between small pieces of work (layers, pieces of the vocabulary loss),
-// every few tens of milliseconds.  Not here: limits of time and energy (TrainOptions).
+// Training calls AtPausePoint between small pieces of work (products of a layer, pieces of the
+// vocabulary loss), every few tens of milliseconds.  Not here: limits of time and energy
+// (TrainOptions).
 #ifndef LORIKEET_DEVICE_TRAINER_GOVERNOR_H_
 #define LORIKEET_DEVICE_TRAINER_GOVERNOR_H_
 
