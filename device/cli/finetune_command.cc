@@ -355,9 +355,12 @@ void AddFinetuneCommand(Program& program) {
       ->add_option("--data", arguments->data,
                    ".txt, .jsonl with \"text\" or \"messages\", or a samples.jsonl")
       ->required();
-  command->add_option("--user", arguments->user, "Whose lines of a samples.jsonl; of several (a,b,c) each gets an adapter");
+  command->add_option("--user", arguments->user,
+                      "Whose lines of a samples.jsonl; of several (a,b,c) each gets an adapter");
   command
-      ->add_option("--out", arguments->out, "The adapter (--form full: the model; several users: their directory) to write, GGUF")
+      ->add_option(
+          "--out", arguments->out,
+          "The adapter (--form full: the model; several users: their directory) to write, GGUF")
       ->required();
   command->add_option("--report", arguments->report, "Page to write (HTML, needs nothing else)");
   command
