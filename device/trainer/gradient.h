@@ -2,9 +2,10 @@
 // base, or to all weights of an F32 one.
 //
 // Each layer's input is kept and the layer is computed again in the backward pass (but for the last
-// layers, as many as MemoryPlan keeps); the vocabulary loss goes through a few rows at a time and
-// never holds [T, V].  All sequences of a batch, and of several learners, go through each weight in
-// one product; attention stays inside each sequence.
+// layers, as many as MemoryPlan keeps); the vocabulary loss never holds [T, V]: exact, it goes
+// through some rows at a time; fast, through slabs of the vocabulary.  All sequences of a batch,
+// and of several learners, go through each weight in one product; attention stays inside each
+// sequence.
 #ifndef LORIKEET_DEVICE_TRAINER_GRADIENT_H_
 #define LORIKEET_DEVICE_TRAINER_GRADIENT_H_
 
