@@ -95,6 +95,15 @@ absl::StatusOr<std::unique_ptr<Vault>> Vault::Open(const Options& options,
     return absl::DataLossError(absl::StrCat("vault: ", path, " holds no vault"));
   }
   RETURN_IF_ERROR(empty ? vault->CreateHeader(secret) : vault->OpenHeader(secret));
+  ASSIGN_OR_RETURN(const bool left_over, vault->NeedsCompacting());
+  if (left_over) {
+    const absl::Status status = vault->Compact();
+    // Somebody reads, or the disk is full: the vault is as good as before, and a later Open
+    // compacts.
+    if (!status.ok() && !absl::IsUnavailable(status) && !absl::IsResourceExhausted(status)) {
+      return status;
+    }
+  }
   RETURN_IF_ERROR(vault->LoadSources());
   RETURN_IF_ERROR(vault->ApplyRetention());
   return vault;
@@ -148,6 +157,21 @@ absl::Status Vault::SetMeta(std::string_view key, std::string_view value) {
   ASSIGN_OR_RETURN(auto insert,
                    database_->Prepare("INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)"));
   return insert.BindText(1, key).BindBlob(2, AsBytes(value)).Run();
+}
+
+absl::StatusOr<std::string> Vault::SealedMeta(std::string_view key) const {
+  ASSIGN_OR_RETURN(auto query, database_->Prepare("SELECT value FROM meta WHERE key = ?"));
+  query.BindText(1, key);
+  ASSIGN_OR_RETURN(const bool found, query.Step());
+  if (!found) return std::string();
+  const auto opened = AeadOpen(data_key_, query.Blob(0), AsBytes(Associated(key, 0, 0)));
+  if (!opened.ok()) return Annotate(opened.status(), absl::StrCat("vault: ", ToAbsl(key)));
+  return std::string(AsChars(opened->Open(SecretAccess("read what the vault remembers"))));
+}
+
+absl::Status Vault::SetSealedMeta(std::string_view key, std::string_view value) {
+  return SetMeta(
+      key, AsChars(AeadSeal(data_key_, AsBytes(value), AsBytes(Associated(key, 0, 0)), random_)));
 }
 
 std::string Vault::Associated(std::string_view what, int64_t id, int64_t source_id) const {
@@ -307,72 +331,32 @@ absl::StatusOr<PrivateText> Vault::Read(int64_t id) const {
   return std::move(opened.text);
 }
 
-absl::StatusOr<std::vector<PrivateText>> Vault::Documents(Purpose purpose) const {
+absl::StatusOr<std::vector<VaultDocument>> Vault::Records(Purpose purpose) const {
   ASSIGN_OR_RETURN(auto query,
-                   database_->Prepare("SELECT id, source, sealed FROM records ORDER BY id"));
-  std::vector<PrivateText> documents;
+                   database_->Prepare("SELECT id, source, sealed, tag FROM records ORDER BY id"));
+  std::vector<VaultDocument> documents;
   for (;;) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
     if (!more) return documents;
     const auto source = sources_.find(query.Int(1));
     if (source == sources_.end() || !source->second.consent.Allows(purpose)) continue;
+    if (query.Blob(3).size() < 8) {
+      return absl::DataLossError(absl::StrCat("vault: record ", query.Int(0)));
+    }
     ASSIGN_OR_RETURN(Opened opened, OpenRecord(query.Int(0), query.Int(1), query.Blob(2)));
-    documents.push_back(std::move(opened.text));
+    const uint64_t lot = GetUint64(query.Blob(3).data()) >> 11;  // the tag is keyed and uniform
+    documents.push_back({.id = query.Int(0),
+                         .added = opened.added,
+                         .lot = static_cast<double>(lot) * 0x1p-53,
+                         .text = std::move(opened.text)});
   }
 }
 
-absl::Status Vault::Forget(const std::vector<int64_t>& ids) {
-  if (ids.empty()) return absl::OkStatus();
-  {
-    ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
-    RETURN_IF_ERROR(DeleteRecords(ids));
-    RETURN_IF_ERROR(transaction.Commit());
-  }
-  // secure_delete has zeroed the cells; these remove copies in the journal and free pages.
-  RETURN_IF_ERROR(database_->Execute("PRAGMA wal_checkpoint(TRUNCATE)"));
-  RETURN_IF_ERROR(database_->Execute("VACUUM"));
-  return database_->Execute("PRAGMA wal_checkpoint(TRUNCATE)");
-}
-
-absl::Status Vault::DeleteRecords(const std::vector<int64_t>& ids) {
-  ASSIGN_OR_RETURN(Census census, ReadCensus());
-  ASSIGN_OR_RETURN(auto find, database_->Prepare("SELECT tag FROM records WHERE id = ?"));
-  ASSIGN_OR_RETURN(auto remove, database_->Prepare("DELETE FROM records WHERE id = ?"));
-  for (const int64_t id : ids) {
-    find.Bind(1, id);
-    ASSIGN_OR_RETURN(const bool found, find.Step());
-    if (!found) return absl::NotFoundError(absl::StrCat("vault: there is no record ", id));
-    const auto tag = find.Blob(0);
-    if (tag.size() != census.tags.size()) {
-      return absl::DataLossError(absl::StrCat("vault: record ", id));
-    }
-    for (size_t i = 0; i < tag.size(); ++i) census.tags[i] ^= tag[i];
-    --census.count;
-    find.Reset();
-    RETURN_IF_ERROR(remove.Bind(1, id).Run());
-  }
-  return WriteCensus(census);
-}
-
-absl::Status Vault::ApplyRetention() {
-  const bool limited = std::any_of(sources_.begin(), sources_.end(), [](const auto& entry) {
-    return entry.second.consent.retention_days.has_value();
-  });
-  if (!limited) return absl::OkStatus();
-  std::vector<int64_t> expired;
-  {
-    ASSIGN_OR_RETURN(auto query, database_->Prepare("SELECT id, source, sealed FROM records"));
-    for (;;) {
-      ASSIGN_OR_RETURN(const bool more, query.Step());
-      if (!more) break;
-      const auto source = sources_.find(query.Int(1));
-      if (source == sources_.end() || !source->second.consent.retention_days) continue;
-      ASSIGN_OR_RETURN(const Opened opened, OpenRecord(query.Int(0), query.Int(1), query.Blob(2)));
-      const absl::Duration limit = absl::Hours(24) * *source->second.consent.retention_days;
-      if (clock_->Now() - opened.added > limit) expired.push_back(query.Int(0));
-    }
-  }
-  return Forget(expired);
+absl::StatusOr<std::vector<PrivateText>> Vault::Documents(Purpose purpose) const {
+  ASSIGN_OR_RETURN(std::vector<VaultDocument> records, Records(purpose));
+  std::vector<PrivateText> documents;
+  for (VaultDocument& record : records) documents.push_back(std::move(record.text));
+  return documents;
 }
 
 absl::StatusOr<std::vector<VaultSource>> Vault::Sources() const {

@@ -5,7 +5,9 @@
 //   (vault_keys.h);
 //                         "data_key" = data key sealed under the key-encryption key, associated
 //                         data "data-key" | id; "census" = sealed (record count, XOR of all record
-//                         tags), associated data "census" | id
+//                         tags), associated data "census" | id; "adapters" and "unsettled" =
+//                         sealed JSON, see vault_forget.cc; "compact" = 1: deleted, not yet
+//                         compacted
 //   sources(id, sealed)   sealed name and consent, associated data "source" | vault id | source id
 //   records(id, source, tag, sealed)
 //                         tag = keyed BLAKE2b-256 of source and text: finds repeats, means nothing
@@ -52,6 +54,26 @@ struct VaultSource {
   int64_t record_count = 0;
 };
 
+// A record's text with what a trainer must know about it.
+struct VaultDocument {
+  int64_t id = 0;
+  absl::Time added;
+  // In [0, 1), drawn by the vault's key from source and text alone: it never changes, whatever
+  // comes and goes around the record.  To hold records out below a bound is to hold out the same
+  // ones for ever.
+  double lot = 0;
+  PrivateText text;
+};
+
+// An adapter that was trained on this vault's text, so that forgetting can reach it.
+struct VaultAdapter {
+  std::string path;  // absolute
+  std::string model = {};
+  std::string catalog = {};
+  int residual_rank = 0;
+  bool rebuild = false;  // forgetting deleted it, and it waits to be made again
+};
+
 struct SearchHit {
   VaultRecord record;
   double score = 0;     // BM25, higher is better
@@ -84,16 +106,29 @@ class Vault {
   absl::StatusOr<std::vector<VaultRecord>> List() const;
   // NOT_FOUND; DATA_LOSS if the record was altered.
   absl::StatusOr<PrivateText> Read(int64_t id) const;
-  // All texts whose source allows `purpose`, oldest first.
+  // All records whose source allows `purpose`, oldest first; and their texts alone.
+  absl::StatusOr<std::vector<VaultDocument>> Records(Purpose purpose) const;
   absl::StatusOr<std::vector<PrivateText>> Documents(Purpose purpose) const;
   // Best passages for the words of `query` among sources that allow `purpose`; nullopt: among all,
   // for the owner's own eyes.
   absl::StatusOr<std::vector<SearchHit>> Search(std::string_view query, int limit,
                                                 std::optional<Purpose> purpose) const;
 
-  // Deletes records, overwrites their pages and compacts the file: nothing of them remains in it.
-  // NOT_FOUND names the first unknown id; then nothing was deleted.
+  // Deletes records, overwrites their pages and compacts the file: nothing of them remains in it or
+  // its journal.  What the storage below keeps of overwritten blocks is out of reach.  If the
+  // program ends in between, the next Open compacts.
+  // NOT_FOUND names the first unknown id; then nothing was deleted.  UNAVAILABLE: deleted, but
+  // somebody is reading the vault, and sealed copies stay in the journal until a later Open.
   absl::Status Forget(const std::vector<int64_t>& ids);
+
+  // Adapters trained on this vault's text.  Remember one before its training starts; a second one
+  // of the same path replaces the first.
+  absl::Status RememberAdapter(const VaultAdapter& adapter);
+  absl::StatusOr<std::vector<VaultAdapter>> Adapters() const;
+  // Records that were forgotten or have expired, and that adapters may still know: ascending.
+  absl::StatusOr<std::vector<int64_t>> Unsettled() const;
+  // In one step: nobody knows the Unsettled records any more, and these are the adapters now.
+  absl::Status Settle(const std::vector<VaultAdapter>& adapters);
 
   absl::StatusOr<std::vector<VaultSource>> Sources() const;
   absl::Status SetConsent(std::string_view source, const SourceConsent& consent);
@@ -121,6 +156,9 @@ class Vault {
   absl::Status OpenHeader(const VaultSecret& secret);
   absl::StatusOr<std::string> Meta(std::string_view key) const;
   absl::Status SetMeta(std::string_view key, std::string_view value);
+  // Sealed rows that a vault may lack; empty then.
+  absl::StatusOr<std::string> SealedMeta(std::string_view key) const;
+  absl::Status SetSealedMeta(std::string_view key, std::string_view value);
   absl::Status LoadSources();
   absl::Status ApplyRetention();
   absl::StatusOr<int64_t> SourceId(std::string_view name);
@@ -134,6 +172,10 @@ class Vault {
   absl::Status InsertRecord(int64_t source_id, std::string_view text, const Hash256& tag,
                             int64_t* id);
   absl::Status DeleteRecords(const std::vector<int64_t>& ids);
+  absl::Status AddUnsettled(const std::vector<int64_t>& ids);
+  absl::Status Compact();
+  absl::Status EmptyJournal();
+  absl::StatusOr<bool> NeedsCompacting() const;
 
   std::unique_ptr<Database> database_;
   const Clock* clock_;
