@@ -1,16 +1,22 @@
-// Held-out loss, document by document, so that two adapters can be compared in pairs.
+// Held-out loss, document by document, of several candidates at once: what selection, the judge and
+// the search for a scale compare.
+//
+// A candidate is a set of adapters, none of them the bare base.  All candidates go through each of
+// the base's weights in one product, so that a further one costs its rows but no further unpacking.
+// Not here: what the losses mean (judge.h, selector.h).
 #ifndef LORIKEET_DEVICE_PERSONALIZATION_LOSS_METER_H_
 #define LORIKEET_DEVICE_PERSONALIZATION_LOSS_METER_H_
 
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/adapter/adapter.h"
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
-#include "device/runtime/session.h"
 #include "device/trainer/gradient.h"
 
 namespace lorikeet {
@@ -33,18 +39,44 @@ struct PairedGain {
 };
 PairedGain ComparePaired(std::span<const DocumentLoss> a, std::span<const DocumentLoss> b);
 
-// Not thread-safe.
-class LossMeter {
+// Adapters that act together; empty: the bare base.  Borrows them.
+using LossCandidate = std::vector<AdapterRef>;
+
+class LossSource {
  public:
+  virtual ~LossSource() = default;
+
+  // [candidate][document].  A document without a token to predict has {0, 0}.  Loss masks of 0 and
+  // 1 say what counts.  Errors as CheckAdapter; INVALID_ARGUMENT: token or mask out of range.
+  virtual absl::StatusOr<std::vector<std::vector<DocumentLoss>>> Measure(
+      std::span<const LossCandidate> candidates, std::span<const Sequence> documents) = 0;
+};
+
+struct LossMeterOptions {
+  // Fast is what training and generation see; exact is for comparing with other programs.
+  TrainPrecision precision = TrainPrecision::kFast;
+  // Positions of all candidates together that go through the model at once; bounds the memory
+  // (C = 192: 12 MB).  One document of one candidate goes through whole.
+  int64_t max_rows = 2048;
+};
+
+// Not thread-safe; uses the given pool.  Deterministic: the same candidates and documents, the same
+// losses.  Alone or in company, a candidate's losses differ by rounding at most.
+class LossMeter : public LossSource {
+ public:
+  // UNIMPLEMENTED: an architecture that cannot be trained.
   static absl::StatusOr<std::unique_ptr<LossMeter>> Create(std::shared_ptr<const Model> model,
-                                                           ThreadPool* pool, int max_tokens);
-  // One entry a sequence.  Loss masks are ignored: owner's text has none.
-  absl::StatusOr<std::vector<DocumentLoss>> Measure(std::span<const AdapterRef> adapters,
-                                                    std::span<const Sequence> sequences);
+                                                           ThreadPool* pool,
+                                                           const LossMeterOptions& options = {});
+  absl::StatusOr<std::vector<std::vector<DocumentLoss>>> Measure(
+      std::span<const LossCandidate> candidates, std::span<const Sequence> documents) override;
 
  private:
-  explicit LossMeter(std::unique_ptr<Session> session) : session_(std::move(session)) {}
-  std::unique_ptr<Session> session_;
+  LossMeter(std::unique_ptr<GradientEngine> engine, int64_t max_rows)
+      : engine_(std::move(engine)), max_rows_(max_rows) {}
+
+  std::unique_ptr<GradientEngine> engine_;
+  int64_t max_rows_;
 };
 
 }  // namespace lorikeet

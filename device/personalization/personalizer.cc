@@ -19,24 +19,14 @@ absl::StatusOr<Judgement> Judge(std::shared_ptr<const Model> model, ThreadPool* 
                                 const PersonalAdapter& personalized,
                                 const PersonalAdapter* existing,
                                 std::span<const Sequence> documents) {
-  size_t longest = 2;
-  for (const Sequence& document : documents) longest = std::max(longest, document.tokens.size());
-  ASSIGN_OR_RETURN(const auto meter,
-                   LossMeter::Create(std::move(model), pool, static_cast<int>(longest)));
-  const auto measure = [&](const Adapter& adapter) {
-    const AdapterRef ref{.adapter = &adapter};
-    return meter->Measure({&ref, 1}, documents);
-  };
-  Judgement result;
-  ASSIGN_OR_RETURN(result.base, meter->Measure({}, documents));
-  result.persona = result.base;
-  if (persona) {
-    ASSIGN_OR_RETURN(result.persona, measure(*persona));
-  }
-  ASSIGN_OR_RETURN(result.personalized, measure(personalized.adapter()));
-  if (existing != nullptr) {
-    ASSIGN_OR_RETURN(result.existing, measure(existing->adapter()));
-  }
+  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(std::move(model), pool));
+  std::vector<LossCandidate> sides = {{}, {}, {{.adapter = &personalized.adapter()}}};
+  if (persona) sides[1].push_back({.adapter = &*persona});
+  if (existing != nullptr) sides.push_back({{.adapter = &existing->adapter()}});
+  ASSIGN_OR_RETURN(auto losses, meter->Measure(sides, documents));
+  Judgement result{
+      .base = losses[0], .persona = losses[1], .personalized = losses[2], .existing = {}};
+  if (existing != nullptr) result.existing = losses[3];
   return result;
 }
 

@@ -59,7 +59,7 @@ struct Candidate {
 
 class Race {
  public:
-  Race(const Catalog& catalog, LossMeter* meter, std::span<const Sequence> documents)
+  Race(const Catalog& catalog, LossSource* meter, std::span<const Sequence> documents)
       : catalog_(catalog), meter_(meter), documents_(documents) {}
 
   // Measures in three laps; after each, personas that clearly lost to the leader stop.  The base
@@ -69,25 +69,31 @@ class Race {
     for (size_t lap = 0; lap < laps; ++lap) {
       const size_t begin = documents_.size() * lap / laps;
       const size_t end = documents_.size() * (lap + 1) / laps;
+      std::vector<Candidate*> live;
       for (Candidate& candidate : *candidates) {
-        if (candidate.live) RETURN_IF_ERROR(Measure(begin, end, &candidate));
+        if (candidate.live) live.push_back(&candidate);
       }
+      RETURN_IF_ERROR(Measure(begin, end, live));
       DropLosers(candidates);
     }
     return absl::OkStatus();
   }
 
-  absl::Status Measure(size_t begin, size_t end, Candidate* candidate) {
-    Adapter adapter;
-    std::vector<AdapterRef> refs;
-    if (!candidate->weights.empty()) {
-      adapter = BlendAdapter(catalog_, candidate->weights);
-      refs.push_back({.adapter = &adapter});
+  // All of them through one pass over the base's weights.
+  absl::Status Measure(size_t begin, size_t end, std::span<Candidate* const> candidates) {
+    std::vector<Adapter> adapters(candidates.size());
+    std::vector<LossCandidate> sides(candidates.size());
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      if (candidates[i]->weights.empty()) continue;
+      adapters[i] = BlendAdapter(catalog_, candidates[i]->weights);
+      sides[i].push_back({.adapter = &adapters[i]});
     }
     const auto part = documents_.subspan(begin, end - begin);
-    ASSIGN_OR_RETURN(const auto losses, meter_->Measure(refs, part));
-    candidate->losses.insert(candidate->losses.end(), losses.begin(), losses.end());
-    tokens_ += PredictedTokens(part);
+    ASSIGN_OR_RETURN(const auto losses, meter_->Measure(sides, part));
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      candidates[i]->losses.insert(candidates[i]->losses.end(), losses[i].begin(), losses[i].end());
+      tokens_ += PredictedTokens(part);
+    }
     return absl::OkStatus();
   }
 
@@ -108,7 +114,7 @@ class Race {
   }
 
   const Catalog& catalog_;
-  LossMeter* meter_;
+  LossSource* meter_;
   std::span<const Sequence> documents_;
   int64_t tokens_ = 0;
 };
@@ -180,7 +186,8 @@ absl::Status TryBlend(Race* race, size_t documents, Evidence* evidence) {
   Candidate blend;
   blend.index = evidence->candidates[order[0]].index;
   blend.weights = {{.index = blend.index, .weight = 0.5f}, {.index = second.index, .weight = 0.5f}};
-  RETURN_IF_ERROR(race->Measure(0, documents, &blend));
+  Candidate* const only[] = {&blend};
+  RETURN_IF_ERROR(race->Measure(0, documents, only));
   evidence->candidates.push_back(std::move(blend));
   return absl::OkStatus();
 }
@@ -339,9 +346,7 @@ absl::StatusOr<Selection> Select(std::shared_ptr<const Model> model, ThreadPool*
     evidence.candidates.push_back(
         {.index = rank.index, .weights = {{.index = rank.index}}, .losses = {}});
   }
-  size_t longest = 2;
-  for (const Sequence& document : documents) longest = std::max(longest, document.tokens.size());
-  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(model, pool, static_cast<int>(longest)));
+  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(model, pool));
   Race race(catalog, meter.get(), documents);
   RETURN_IF_ERROR(race.Run(&evidence.candidates));
   if (options.blend) RETURN_IF_ERROR(TryBlend(&race, documents.size(), &evidence));

@@ -1,6 +1,7 @@
 #include "device/trainer/batch_layout.h"
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
@@ -61,10 +62,14 @@ absl::Status AddToLayout(std::span<const Sequence> batch, int vocabulary_size,
   if (batch.empty()) {
     return absl::InvalidArgumentError("batch: expected at least one sequence, got none");
   }
-  layout->parts.push_back({.begin = layout->rows(), .scored_begin = layout->scored()});
+  BatchLayout::Part begun;
+  begun.begin = layout->rows();
+  begun.scored_begin = layout->scored();
+  layout->parts.push_back(std::move(begun));
   for (size_t i = 0; i < batch.size(); ++i) {
     RETURN_IF_ERROR(CheckSequence(batch[i], i, vocabulary_size));
     Append(batch[i], *layout);
+    layout->parts.back().sequence_ends.push_back(layout->scored());
   }
   BatchLayout::Part& part = layout->parts.back();
   part.end = layout->rows();

@@ -31,6 +31,7 @@ struct BatchLayout {
     int64_t begin = 0, end = 0;
     int64_t scored_begin = 0, scored_end = 0;
     double weight_sum = 0;
+    std::vector<int64_t> sequence_ends;  // per sequence: one past its last scored row
   };
   std::vector<Part> parts;
 

@@ -379,6 +379,21 @@ GradientResult ResultOf(const BatchLayout& layout, const BatchLayout::Part& part
   return result;
 }
 
+std::vector<GradientResult> ResultsBySequence(const BatchLayout& layout,
+                                              const BatchLayout::Part& part,
+                                              std::span<const float> nll) {
+  std::vector<GradientResult> results;
+  int64_t i = part.scored_begin;
+  for (const int64_t end : part.sequence_ends) {
+    GradientResult& result = results.emplace_back();
+    for (; i < end; ++i) {
+      result.loss_sum += static_cast<double>(layout.weights[i]) * nll[i];
+      result.weight_sum += layout.weights[i];
+    }
+  }
+  return results;
+}
+
 absl::StatusOr<std::vector<GradientResult>> Engine::ComputeMany(
     std::span<const LearnerBatch> learners) {
   const ModelConfig& config = model_->config();
@@ -396,8 +411,12 @@ absl::StatusOr<std::vector<GradientResult>> Engine::ComputeMany(
   }
   RETURN_IF_ERROR(Run(layout, adapters, backward, nullptr));
   std::vector<GradientResult> results;
-  for (const BatchLayout::Part& part : layout.parts) {
+  for (size_t i = 0; i < learners.size(); ++i) {
+    const BatchLayout::Part& part = layout.parts[i];
     results.push_back(ResultOf(layout, part, nll_));
+    if (learners[i].per_sequence != nullptr) {
+      *learners[i].per_sequence = ResultsBySequence(layout, part, nll_);
+    }
   }
   return results;
 }

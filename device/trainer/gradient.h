@@ -82,13 +82,16 @@ struct GradientEngineOptions {
   std::function<absl::Status()> pause_point = nullptr;
 };
 
-// One adapter's part of a computation.  Borrows.
+// One adapter's part of a computation.  Borrows.  No `trained`: the frozen ones alone, or the base.
 struct LearnerBatch {
   const Adapter* trained = nullptr;
   std::span<const AdapterRef> frozen = {};
   std::span<const Sequence> batch = {};
   // One entry per matrix of `trained`, resized; null: loss only.
   std::vector<MatrixGradient>* gradients = nullptr;
+  // The result's parts, one entry per sequence, resized; null: not wanted.  A sequence in which
+  // nothing counts has zeros.
+  std::vector<GradientResult>* per_sequence = nullptr;
 };
 
 // Not thread-safe; uses the given pool.  Deterministic for a fixed ISA.

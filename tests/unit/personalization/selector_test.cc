@@ -17,34 +17,6 @@ TextSplit SplitOf(const std::vector<std::string>& texts) {
   return SplitText(*LoadTinyModel(), {.documents = Private(texts), .judge = {}}).value();
 }
 
-TEST(LossMeterTest, PairedGainIsARatioWithItsError) {
-  const std::vector<DocumentLoss> a = {{10, 5}, {20, 10}, {12, 5}};
-  const std::vector<DocumentLoss> b = {{5, 5}, {10, 10}, {7, 5}};  // 1 nat a token lower, exactly
-  const PairedGain gain = ComparePaired(a, b);
-  EXPECT_DOUBLE_EQ(gain.gain, 1.0);
-  EXPECT_DOUBLE_EQ(gain.standard_error, 0.0);
-  EXPECT_DOUBLE_EQ(ComparePaired(b, a).gain, -1.0);
-  EXPECT_TRUE(
-      std::isinf(ComparePaired(std::span(a).first(1), std::span(b).first(1)).standard_error));
-  const std::vector<DocumentLoss> c = {
-      {10, 5}, {0, 10}, {12, 5}};  // all of the gain in one document
-  EXPECT_DOUBLE_EQ(ComparePaired(a, c).gain, 1.0);
-  EXPECT_GT(ComparePaired(a, c).standard_error, 0.5);
-  EXPECT_DOUBLE_EQ(MeanLoss(a), 42.0 / 20.0);
-  EXPECT_DOUBLE_EQ(MeanLoss({}), 0.0);
-}
-
-TEST(LossMeterTest, AgreesWithTheTrainersLoss) {
-  const auto model = LoadTinyModel();
-  const std::vector<Sequence> sequences = TokenizeDocuments(*model, Private(QuietTexts(5)), 64);
-  const Adapter persona = PersonaAdapter(TwoPersonas(), 0);
-  const AdapterRef ref{.adapter = &persona};
-  const auto meter = LossMeter::Create(model, TestPool(), 64).value();
-  const double mine = MeanLoss(meter->Measure({&ref, 1}, sequences).value());
-  const double theirs = EvaluateLoss(model, TestPool(), {&ref, 1}, sequences)->loss();
-  EXPECT_NEAR(mine, theirs, 1e-4 * theirs);
-}
-
 TEST(SelectorTest, ChoosesTheVoiceAndSaysWhy) {
   const Catalog catalog = TwoPersonas();
   for (const bool shouting : {true, false}) {
