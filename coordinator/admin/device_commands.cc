@@ -5,6 +5,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/crypto/public_key_file.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/registry/device_registry.h"
@@ -52,8 +53,7 @@ absl::Status RunEnroll(const EnrollOptions& options, Output& out) {
   ASSIGN_OR_RETURN(
       const CertifiedKey client,
       IssueClientCertificate(authority, options.name, absl::Now(), absl::Hours(24 * options.days)));
-  ASSIGN_OR_RETURN(const Ed25519PublicKey key,
-                   ReadReleaseKey(workspace->settings.release_key_path));
+  ASSIGN_OR_RETURN(const Ed25519PublicKey key, ReadPublicKey(workspace->settings.release_key_path));
   ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options, workspace.get()));
   const nlohmann::json connection = {
       {"coordinator", endpoint}, {"device", options.name}, {"release_key", ToHex(key)}};

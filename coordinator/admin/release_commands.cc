@@ -7,6 +7,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/crypto/public_key_file.h"
 #include "common/wire/manifest.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
@@ -92,7 +93,7 @@ absl::Status RunVerify(const VerifyOptions& options, Output& out) {
     key_file = settings.release_key_path;
   }
   ManifestExpectation expectation;
-  ASSIGN_OR_RETURN(expectation.pinned_key, ReadReleaseKey(key_file));
+  ASSIGN_OR_RETURN(expectation.pinned_key, ReadPublicKey(key_file));
   expectation.now = absl::Now();
   // The kind is what the release says: here any will do, and the signature covers it.
   ASSIGN_OR_RETURN(const SignedManifest signed_manifest, ReadReleaseDir(options.directory));

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
+#include "common/crypto/public_key_file.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/rounds/coordinator.h"
@@ -27,7 +28,7 @@ absl::Status RunInit(const InitOptions& options, Output& out) {
   RETURN_IF_ERROR(InitWorkspace(options.directory, options.listen, options.hosts));
   const std::string config = absl::StrCat(options.directory, "/", kConfigFileName);
   ASSIGN_OR_RETURN(const Settings settings, ReadSettings(config));
-  ASSIGN_OR_RETURN(const Ed25519PublicKey key, ReadReleaseKey(settings.release_key_path));
+  ASSIGN_OR_RETURN(const Ed25519PublicKey key, ReadPublicKey(settings.release_key_path));
   out.Line(absl::StrCat("coordinator made in ", options.directory));
   out.Line(absl::StrCat("release key ", ToHex(key)));
   out.Line(absl::StrCat("next: lorikeet-coordinator serve --config ", config));

@@ -6,13 +6,12 @@
 #include <filesystem>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
-#include "common/base/hash.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/crypto/public_key_file.h"
 
 namespace lorikeet {
 namespace {
@@ -119,7 +118,7 @@ absl::Status WriteKeys(const std::string& directory, const std::vector<std::stri
   SystemRandom random;
   const SigningKey key = SigningKey::Generate(&random);
   RETURN_IF_ERROR(key.WriteFile(directory + "/signing.key"));
-  return WriteFileAtomic(directory + "/coordinator.pub", ToHex(key.public_key()) + "\n");
+  return WritePublicKey(key.public_key(), directory + "/coordinator.pub");
 }
 
 }  // namespace
@@ -173,16 +172,6 @@ absl::StatusOr<CertifiedKey> Workspace::ReadAuthority() const {
   ASSIGN_OR_RETURN(authority.certificate, ReadFile(settings.ca_certificate_path, 1 << 20));
   ASSIGN_OR_RETURN(authority.key, ReadFile(settings.ca_key_path, 1 << 20));
   return authority;
-}
-
-absl::StatusOr<Ed25519PublicKey> ReadReleaseKey(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(path, 4096));
-  const auto key = HashFromHex(ToStd(absl::StripAsciiWhitespace(text)));
-  if (!key.ok()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": expected 64 hex digits of a release key"));
-  }
-  return *key;
 }
 
 }  // namespace lorikeet

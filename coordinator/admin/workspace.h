@@ -61,9 +61,6 @@ struct Workspace {
   absl::StatusOr<CertifiedKey> ReadAuthority() const;
 };
 
-// Hex of an Ed25519 key from a file like coordinator.pub.
-absl::StatusOr<Ed25519PublicKey> ReadReleaseKey(const std::string& path);
-
 }  // namespace lorikeet
 
 #endif  // LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_

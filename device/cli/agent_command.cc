@@ -10,6 +10,7 @@
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/crypto/public_key_file.h"
 #include "device/agent/agent_runner.h"
 #include "device/agent/device_work.h"
 #include "device/agent/grpc_federation.h"
@@ -36,14 +37,6 @@ struct AgentArguments {
   double give_up_seconds = 0;
   double personalize_seconds = 3600;
 };
-
-absl::StatusOr<Ed25519PublicKey> ReadCoordinatorKey(const std::string& path) {
-  ASSIGN_OR_RETURN(std::string text, ReadFile(path, 4096));
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back()))) text.pop_back();
-  const auto key = HashFromHex(text);
-  if (!key.ok()) return Annotate(key.status(), path);
-  return *key;
-}
 
 absl::StatusOr<std::unique_ptr<FederationService>> Connect(const AgentArguments& a) {
   GrpcFederationOptions options;
@@ -104,7 +97,7 @@ json StateJson(const AgentState& state) {
 
 absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
   AgentOptions options = a.agent;
-  ASSIGN_OR_RETURN(options.coordinator_key, ReadCoordinatorKey(a.identity + "/coordinator.pub"));
+  ASSIGN_OR_RETURN(options.coordinator_key, ReadPublicKey(a.identity + "/coordinator.pub"));
   if (!a.model.empty()) {
     ASSIGN_OR_RETURN(const auto model, Model::Load(a.model));
     options.base_fingerprint = model->fingerprint();

@@ -8,9 +8,11 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/cli/catalog_options.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/owner_text.h"
+#include "device/cli/persona_trust_command.h"
 #include "device/cli/personalization_common.h"
 #include "device/personalization/catalog_builder.h"
 
@@ -26,6 +28,7 @@ struct PersonaArguments {
   std::string out;
   std::string user;
   std::string file;
+  CatalogOptions signed_catalog;  // of list
   std::vector<std::string> data;
   std::string modules = "all";
   bool random_basis = false;
@@ -147,7 +150,7 @@ absl::Status RunCard(const PersonaArguments& arguments, Output& output) {
 }
 
 absl::Status RunList(const PersonaArguments& arguments, Output& output) {
-  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(arguments.catalog));
+  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.signed_catalog));
   PrintCatalog(catalog, output);
   output.SetJson(CatalogJson(catalog));
   return absl::OkStatus();
@@ -228,7 +231,7 @@ void AddCardAndList(Program& program, CLI::App* group) {
   auto list = std::make_shared<PersonaArguments>();
   command = program.Add(group, "list", "Personas of a catalog",
                         [list](Output& output) { return RunList(*list, output); });
-  command->add_option("--catalog", list->catalog, "Catalog")->required();
+  list->signed_catalog.Declare(command);
 }
 
 }  // namespace
@@ -238,6 +241,7 @@ void AddPersonaCommands(Program& program) {
   AddInit(program, group);
   AddTrain(program, group);
   AddCardAndList(program, group);
+  AddPersonaTrustCommands(program, group);
 }
 
 }  // namespace lorikeet

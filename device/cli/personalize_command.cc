@@ -8,6 +8,7 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/cli/catalog_options.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/owner_text.h"
@@ -19,7 +20,7 @@ namespace {
 
 struct PersonalizeArguments {
   EngineArguments engine;
-  std::string catalog;
+  CatalogOptions catalog;
   std::string out;
   std::string modules = "all";
   OwnerTextOptions text;
@@ -34,7 +35,7 @@ absl::Status RunPersonalize(const PersonalizeArguments& arguments, Output& outpu
   options.modules = *std::move(modules);
   if (arguments.max_seconds > 0) options.train.max_duration = absl::Seconds(arguments.max_seconds);
   ASSIGN_OR_RETURN(const OwnerText text, ReadOwnerText(arguments.text));
-  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(arguments.catalog));
+  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.catalog));
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   if (FileExists(arguments.out)) {
     ASSIGN_OR_RETURN(options.existing, PersonalAdapter::Load(arguments.out));
@@ -101,7 +102,7 @@ void AddPersonalizeCommand(Program& program) {
                   [arguments](Output& output) { return RunPersonalize(*arguments, output); });
   arguments->engine.AddModel(command);
   arguments->engine.AddThreads(command);
-  command->add_option("--catalog", arguments->catalog, "Catalog of personas")->required();
+  arguments->catalog.Declare(command);
   command
       ->add_option(
           "--out", arguments->out,

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "common/base/status_macros.h"
+#include "device/cli/catalog_options.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/owner_text.h"
@@ -13,14 +14,14 @@ namespace {
 
 struct SelectArguments {
   EngineArguments engine;
-  std::string catalog;
+  CatalogOptions catalog;
   OwnerTextOptions text;
   SelectOptions options;
 };
 
 absl::Status RunSelect(const SelectArguments& arguments, Output& output) {
   ASSIGN_OR_RETURN(const OwnerText text, ReadOwnerText(arguments.text));
-  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(arguments.catalog));
+  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.catalog));
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   ASSIGN_OR_RETURN(const TextSplit split, SplitText(*engine.model(), text));
   ASSIGN_OR_RETURN(const Selection selection,
@@ -39,7 +40,7 @@ void AddSelectCommand(Program& program) {
                   [arguments](Output& output) { return RunSelect(*arguments, output); });
   arguments->engine.AddModel(command);
   arguments->engine.AddThreads(command);
-  command->add_option("--catalog", arguments->catalog, "Catalog of personas")->required();
+  arguments->catalog.Declare(command);
   arguments->text.Declare(command);
   AddSelectOptions(command, arguments->options);
 }
