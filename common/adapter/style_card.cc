@@ -84,12 +84,20 @@ double MeanZDifference(std::span<const double> a, std::span<const double> b,
 }
 
 // Correlation of square-rooted shares (Hellinger), background removed.
+// Over few bins, so that a few hundred words fill them.
 double SketchCorrelation(std::span<const double> a, std::span<const double> b,
                          std::span<const double> background) {
-  double ab = 0, aa = 0, bb = 0;
+  constexpr size_t kFolded = 256;
+  std::array<double, kFolded> folded_a = {}, folded_b = {}, folded_background = {};
   for (size_t i = 0; i < a.size(); ++i) {
-    const double center = std::sqrt(background[i]);
-    const double x = std::sqrt(a[i]) - center, y = std::sqrt(b[i]) - center;
+    folded_a[i % kFolded] += a[i];
+    folded_b[i % kFolded] += b[i];
+    folded_background[i % kFolded] += background[i];
+  }
+  double ab = 0, aa = 0, bb = 0;
+  for (size_t i = 0; i < kFolded; ++i) {
+    const double center = std::sqrt(folded_background[i]);
+    const double x = std::sqrt(folded_a[i]) - center, y = std::sqrt(folded_b[i]) - center;
     ab += x * y;
     aa += x * x;
     bb += y * y;
@@ -143,7 +151,7 @@ std::string Describe(const StyleStatistics& statistics, const StyleBackground& b
 
 }  // namespace
 
-std::span<const std::string_view> StyleAxisNames() {
+std::span<const std::string_view> StyleTraitNames() {
   static const auto* const kNames = [] {
     auto* names = new std::vector<std::string_view>;
     for (const Axis& axis : Axes()) names->push_back(axis.positive);
@@ -186,11 +194,20 @@ StyleBackground MakeStyleBackground(std::span<const std::string_view> documents,
       &StyleStatistics::words, StyleFunctionWords().size(), [](size_t) { return 0.4; },
       &background.words_center, &background.words_spread);
   background.sketch = all.sketch;
+  background.feature_count = all.feature_count;
   return background;
 }
 
 StyleCard MakeStyleCard(StyleStatistics statistics, const StyleBackground& background) {
   StyleCard card;
+  card.sentence = Describe(statistics, background);
+  card.statistics = std::move(statistics);
+  return card;
+}
+
+std::vector<double> StyleTraits(const StyleStatistics& statistics,
+                                const StyleBackground& background) {
+  std::vector<double> traits;
   const std::vector<double> z = FormZ(statistics, background);
   for (const Axis& axis : Axes()) {
     double sum = 0, weights = 0;
@@ -198,11 +215,9 @@ StyleCard MakeStyleCard(StyleStatistics statistics, const StyleBackground& backg
       sum += term.weight * z[static_cast<size_t>(term.form)];
       weights += std::abs(term.weight);
     }
-    card.explanation.push_back(Round(std::tanh(sum / weights)));
+    traits.push_back(Round(std::tanh(sum / weights)));
   }
-  card.sentence = Describe(statistics, background);
-  card.statistics = std::move(statistics);
-  return card;
+  return traits;
 }
 
 double StyleDistance(const StyleStatistics& a, const StyleStatistics& b,
@@ -213,16 +228,13 @@ double StyleDistance(const StyleStatistics& a, const StyleStatistics& b,
   return 0.45 * form + 0.2 * words + 0.35 * std::max(0.0, sketch);
 }
 
-double ExplanationDistance(std::span<const double> a, std::span<const double> b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(a[i] - b[i]);
-  return a.empty() ? 0 : sum / (2 * static_cast<double>(a.size()));
-}
-
-std::string SharedTraits(const StyleCard& a, const StyleCard& b, int count) {
+std::string SharedTraits(const StyleStatistics& a, const StyleStatistics& b,
+                         const StyleBackground& background, int count) {
+  const std::vector<double> of_a = StyleTraits(a, background);
+  const std::vector<double> of_b = StyleTraits(b, background);
   std::vector<std::pair<double, size_t>> shared;
-  for (size_t i = 0; i < a.explanation.size(); ++i) {
-    const double x = a.explanation[i], y = b.explanation[i];
+  for (size_t i = 0; i < of_a.size(); ++i) {
+    const double x = of_a[i], y = of_b[i];
     if (x * y > 0) shared.emplace_back(std::min(std::abs(x), std::abs(y)), i);
   }
   std::ranges::stable_sort(shared, [](const auto& x, const auto& y) { return x.first > y.first; });
@@ -230,7 +242,7 @@ std::string SharedTraits(const StyleCard& a, const StyleCard& b, int count) {
   for (const auto& [strength, i] : shared) {
     if (static_cast<int>(traits.size()) == count || strength < 0.2) break;
     const Axis& axis = Axes()[i];
-    traits.emplace_back(a.explanation[i] > 0 ? axis.positive : axis.negative);
+    traits.emplace_back(of_a[i] > 0 ? axis.positive : axis.negative);
   }
   std::string result;
   for (size_t i = 0; i < traits.size(); ++i) absl::StrAppend(&result, i > 0 ? ", " : "", traits[i]);

@@ -1,12 +1,11 @@
 // Style cards: how somebody writes, in numbers and in words, without what they wrote.
 //
 // Statistics are counted over documents (entries, messages): named form features (lengths,
-// punctuation, casing, ...), rates of common function words, and a hashed character-trigram sketch.
-// A background (robust centre and spread over neutral text) turns them into z-scores, distances,
-// weights on named axes and one plain sentence. Text in any encoding is accepted: UTF-8 is decoded
-// where valid, other bytes count as unknown letters. Not here: hidden-state embeddings of the
-// explanation axes.  A card names its axes, so a card made from a model's hidden states (arXiv
-// 2504.13938) carries the same Explanation and is compared by the same ExplanationDistance.
+// punctuation, casing, ...), rates of common function words, and a sketch: frequencies of hashed
+// words and character runs (style_match.h).  A background (robust centre and spread over neutral
+// text) turns them into z-scores, distances, named traits and one plain sentence. Text in any
+// encoding is accepted: UTF-8 is decoded where valid, other bytes count as unknown letters. The
+// explanation vector of a card comes from a model's hidden states (explanation.h).
 #ifndef LORIKEET_COMMON_ADAPTER_STYLE_CARD_H_
 #define LORIKEET_COMMON_ADAPTER_STYLE_CARD_H_
 
@@ -23,22 +22,23 @@ namespace lorikeet {
 
 // Changes whenever a feature, the word list or the sketch changes; cards of another version are
 // refused.
-inline constexpr int kStyleCardVersion = 1;
-inline constexpr int kStyleSketchBins = 256;
+inline constexpr int kStyleCardVersion = 2;
+inline constexpr int kStyleSketchBins = 4096;
 
 // Names in the order of StyleStatistics::form and ::words.
 std::span<const std::string_view> StyleFormNames();
 std::span<const std::string_view> StyleFunctionWords();
-// Names of the explanation axes, named after their positive end ("formal": -1 informal, +1 formal).
-std::span<const std::string_view> StyleAxisNames();
+// Names of the traits, after their positive end ("formal": -1 informal, +1 formal).
+std::span<const std::string_view> StyleTraitNames();
 
 struct StyleStatistics {
   std::vector<double> form;   // [StyleFormNames().size()]
   std::vector<double> words;  // square roots of counts per 100 words, [StyleFunctionWords().size()]
   std::vector<double>
-      sketch;  // shares of hashed character trigrams, sums to 1 (or all 0); [kStyleSketchBins]
+      sketch;  // shares of hashed features, sums to about 1 (or all 0); [kStyleSketchBins]
   int64_t document_count = 0;
   int64_t word_count = 0;
+  int64_t feature_count = 0;  // of the sketch
 };
 
 // Robust centre (median) and spread (scaled median absolute deviation, with a floor) over chunks of
@@ -47,12 +47,17 @@ struct StyleBackground {
   std::vector<double> form_center, form_spread;
   std::vector<double> words_center, words_spread;
   std::vector<double> sketch;
+  int64_t feature_count = 0;  // of the sketch
 };
 
 struct StyleCard {
   StyleStatistics statistics;
-  std::vector<double> explanation;  // weights in [-1, 1], [StyleAxisNames().size()]
-  std::string sentence;             // "short, lower-case messages with many exclamation marks"
+  // Weights >= 0 on the words of the catalog's axes and what they leave unexplained, in [0, 1];
+  // empty and 1 where there are no axes.
+  std::vector<double> explanation;
+  double explanation_residual = 1;
+  std::string sentence;      // "short, lower-case messages with many exclamation marks"
+  double self_evidence = 0;  // style_match.h: SelfEvidence; 0: not known
 };
 
 // Counts over documents.  Empty documents are allowed and change nothing but the document count.
@@ -60,18 +65,23 @@ StyleStatistics CountStyle(std::span<const std::string_view> documents);
 // Groups documents into chunks of about `chunk_words` words and takes robust statistics over them.
 StyleBackground MakeStyleBackground(std::span<const std::string_view> documents,
                                     int chunk_words = 80);
+// Statistics and sentence; the explanation and self_evidence are left as they are by default.
 StyleCard MakeStyleCard(StyleStatistics statistics, const StyleBackground& background);
+// Weights in [-1, 1] on StyleTraitNames().
+std::vector<double> StyleTraits(const StyleStatistics& statistics,
+                                const StyleBackground& background);
 
 // In [0, 1], 0 for equal statistics: 0.45 x mean clipped z-difference of form + 0.2 x the same of
 // function words + 0.35 x (1 - correlation of the sketches, background removed) / 2.
 double StyleDistance(const StyleStatistics& a, const StyleStatistics& b,
                      const StyleBackground& background);
-// Mean absolute difference of the axis weights, halved: in [0, 1].
-double ExplanationDistance(std::span<const double> a, std::span<const double> b);
+// "formal, short": the `count` traits on which the two agree most strongly; for reasons shown to
+// people.
+std::string SharedTraits(const StyleStatistics& a, const StyleStatistics& b,
+                         const StyleBackground& background, int count);
 
-// "formal 0.8" style lists of the `count` axes on which the two agree most strongly; for reasons
-// shown to people.
-std::string SharedTraits(const StyleCard& a, const StyleCard& b, int count);
+// Shares as a card stores them: in steps of 4.5 %, 0 below 2^-20.
+double RoundShare(double share);
 
 // JSON (deterministic, a few kilobytes).  INVALID_ARGUMENT: malformed, other version, wrong sizes,
 // non-finite.

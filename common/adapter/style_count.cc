@@ -8,6 +8,7 @@
 
 #include "common/adapter/style_card.h"
 #include "common/adapter/style_features.h"
+#include "common/adapter/style_match.h"
 
 namespace lorikeet {
 namespace {
@@ -99,7 +100,7 @@ class Counter {
   void AddMark(const std::u32string& text, size_t i);
   size_t AddEmoticon(const std::u32string& text, size_t i);
   void EndSentence();
-  void AddTrigrams(const std::u32string& text);
+  void AddSketch(std::string_view document);
   void AddRichness(const std::string& lower);
   double& At(StyleForm form) { return counts_[static_cast<size_t>(form)]; }
 
@@ -110,7 +111,7 @@ class Counter {
     return counts;
   }();
   std::vector<double> sketch_ = std::vector<double>(kStyleSketchBins, 0.0);
-  double trigrams_ = 0;
+  int64_t features_ = 0;
   Lengths entries_, sentences_;
   int64_t words_ = 0, alphabetic_words_ = 0, letters_ = 0, upper_ = 0, foreign_ = 0;
   int64_t short_words_ = 0, long_words_ = 0, sentences_lower_ = 0, sentences_seen_ = 0;
@@ -273,20 +274,10 @@ size_t Counter::AddEmoticon(const std::u32string& text, size_t i) {
   return length;
 }
 
-void Counter::AddTrigrams(const std::u32string& text) {
-  std::u32string normal = U" ";
-  for (char32_t c : text) {
-    if (IsSpace(c)) c = ' ';
-    if (IsDigit(c)) c = '0';
-    if (c != ' ' || normal.back() != ' ') normal.push_back(c);
-  }
-  for (size_t i = 0; i + 2 < normal.size(); ++i) {
-    // FNV-1a over three code points; 256 bins are enough for a profile of a few thousand
-    // characters.
-    uint32_t hash = 2166136261u;
-    for (size_t j = i; j < i + 3; ++j) hash = (hash ^ static_cast<uint32_t>(normal[j])) * 16777619u;
-    sketch_[(hash ^ (hash >> 16)) % kStyleSketchBins] += 1;
-    trigrams_ += 1;
+void Counter::AddSketch(std::string_view document) {
+  for (uint16_t feature : SketchDocument(document).features) {
+    sketch_[feature] += 1;
+    ++features_;
   }
 }
 
@@ -302,16 +293,12 @@ size_t TimestampLength(const std::u32string& text, size_t i) {
 }
 
 void Counter::AddDocument(std::string_view document) {
-  std::u32string text;
-  for (size_t position = 0; position < document.size();) {
-    const char32_t c = NextCodePoint(document, &position);
-    text.push_back(c == 0x2019 || c == 0x2018 ? U'\'' : c);
-  }
+  std::u32string text = DecodeStyleText(document);
   while (!text.empty() && IsSpace(text.back())) text.pop_back();
   if (text.empty()) return;
   ++entries_seen_;
   document_words_ = 0;
-  AddTrigrams(text);
+  AddSketch(document);
   for (size_t i = 0; i < text.size();) {
     if (size_t face = AddEmoticon(text, i); face > 0) {
       i += face;
@@ -375,11 +362,27 @@ StyleStatistics Counter::Finish(int64_t document_count) {
   }
   for (double& value : result.form) value = Round(value);
   result.sketch = sketch_;
-  for (double& value : result.sketch) value = Round(value / std::max(1.0, trigrams_));
+  result.feature_count = features_;
+  for (double& value : result.sketch) {
+    value = RoundShare(value / std::max<double>(1, static_cast<double>(features_)));
+  }
   return result;
 }
 
 }  // namespace
+
+std::u32string DecodeStyleText(std::string_view text) {
+  std::u32string decoded;
+  for (size_t position = 0; position < text.size();) {
+    const char32_t c = NextCodePoint(text, &position);
+    decoded.push_back(c == 0x2019 || c == 0x2018 ? U'\'' : c);
+  }
+  return decoded;
+}
+
+bool IsStyleSpace(char32_t c) { return IsSpace(c); }
+bool IsStyleLetter(char32_t c) { return IsLetter(c); }
+char32_t StyleLower(char32_t c) { return Lower(c); }
 
 StyleStatistics CountStyle(std::span<const std::string_view> documents) {
   Counter counter;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace lorikeet {
@@ -61,6 +62,13 @@ struct StyleFormInfo {
   std::string_view few;   // ... below
 };
 const std::array<StyleFormInfo, kStyleFormCount>& StyleFormTable();
+
+// Code points of `text`, typographic apostrophes made plain; a byte that begins no valid UTF-8
+// sequence is U+FFFD.
+std::u32string DecodeStyleText(std::string_view text);
+bool IsStyleSpace(char32_t c);
+bool IsStyleLetter(char32_t c);
+char32_t StyleLower(char32_t c);  // ASCII
 
 // Word lists, sorted for binary search; lower case.
 enum class StyleWordList {

@@ -1,7 +1,9 @@
 // Style cards and backgrounds as JSON.
+#include <algorithm>
 #include <cmath>
 #include <string>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/adapter/style_card.h"
 #include "common/adapter/style_features.h"
@@ -56,6 +58,45 @@ absl::Status ReadVector(const json& object, const char* key, std::vector<double>
   return absl::OkStatus();
 }
 
+// One byte a share: 0 for 0, else 1 + its logarithm in steps.
+constexpr double kLowestShare = -20, kStepsAnOctave = 15.8;
+
+uint8_t ShareCode(double share) {
+  if (!(share > 0)) return 0;
+  const double code = 1 + std::round((std::log2(share) - kLowestShare) * kStepsAnOctave);
+  return code < 1 ? 0 : static_cast<uint8_t>(std::min(code, 255.0));
+}
+
+double ShareOf(uint8_t code) {
+  return code == 0 ? 0 : std::exp2(kLowestShare + (code - 1) / kStepsAnOctave);
+}
+
+std::string EncodeSketch(std::span<const double> sketch) {
+  std::string codes;
+  for (double share : sketch) codes.push_back(static_cast<char>(ShareCode(share)));
+  return absl::Base64Escape(codes);
+}
+
+absl::Status ReadSketch(const json& object, std::vector<double>* out) {
+  const auto it = object.find("sketch");
+  std::string codes;
+  if (it == object.end() || !it->is_string() ||
+      !absl::Base64Unescape(it->get_ref<const std::string&>(), &codes)) {
+    return absl::InvalidArgumentError("style card: expected \"sketch\" in base64");
+  }
+  for (char code : codes) out->push_back(ShareOf(static_cast<uint8_t>(code)));
+  return absl::OkStatus();
+}
+
+absl::Status ReadNumber(const json& object, const char* key, double* out) {
+  const auto it = object.find(key);
+  if (it == object.end() || !it->is_number()) {
+    return absl::InvalidArgumentError(absl::StrCat("style card: expected a number \"", key, "\""));
+  }
+  *out = it->get<double>();
+  return absl::OkStatus();
+}
+
 absl::Status ReadCount(const json& object, const char* key, int64_t* out) {
   const auto it = object.find(key);
   if (it == object.end() || !it->is_number_unsigned()) {
@@ -67,13 +108,17 @@ absl::Status ReadCount(const json& object, const char* key, int64_t* out) {
 
 }  // namespace
 
+double RoundShare(double share) { return ShareOf(ShareCode(share)); }
+
 absl::Status CheckStyleCard(const StyleCard& card) {
   const StyleStatistics& s = card.statistics;
   RETURN_IF_ERROR(CheckVector(s.form, kStyleFormCount, -1e6, 1e6, "form"));
   RETURN_IF_ERROR(CheckVector(s.words, StyleFunctionWords().size(), 0, 1e6, "words"));
   RETURN_IF_ERROR(CheckVector(s.sketch, kStyleSketchBins, 0, 1, "sketch"));
-  RETURN_IF_ERROR(CheckVector(card.explanation, StyleAxisNames().size(), -1, 1, "explanation"));
-  if (s.document_count < 0 || s.word_count < 0) {
+  RETURN_IF_ERROR(CheckVector(card.explanation, card.explanation.size(), 0, 1e6, "explanation"));
+  const double of_itself[] = {card.explanation_residual, card.self_evidence};
+  RETURN_IF_ERROR(CheckVector(of_itself, 2, 0, 1e3, "residual or self evidence"));
+  if (s.document_count < 0 || s.word_count < 0 || s.feature_count < 0) {
     return absl::InvalidArgumentError("style card: expected counts of at least 0");
   }
   if (card.sentence.size() > 400) {
@@ -89,6 +134,9 @@ absl::Status CheckStyleBackground(const StyleBackground& background) {
   RETURN_IF_ERROR(CheckVector(background.form_spread, kStyleFormCount, 1e-6, 1e6, "form_spread"));
   RETURN_IF_ERROR(CheckVector(background.words_center, words, 0, 1e6, "words_center"));
   RETURN_IF_ERROR(CheckVector(background.words_spread, words, 1e-6, 1e6, "words_spread"));
+  if (background.feature_count < 0) {
+    return absl::InvalidArgumentError("style card: expected a count of at least 0");
+  }
   return CheckVector(background.sketch, kStyleSketchBins, 0, 1, "background sketch");
 }
 
@@ -99,8 +147,11 @@ std::string StyleCardToJson(const StyleCard& card) {
   object["words_counted"] = static_cast<uint64_t>(card.statistics.word_count);
   object["form"] = card.statistics.form;
   object["words"] = card.statistics.words;
-  object["sketch"] = card.statistics.sketch;
+  object["features"] = static_cast<uint64_t>(card.statistics.feature_count);
+  object["sketch"] = EncodeSketch(card.statistics.sketch);
   object["explanation"] = card.explanation;
+  object["explanation_residual"] = card.explanation_residual;
+  object["self_evidence"] = card.self_evidence;
   object["sentence"] = card.sentence;
   return object.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
 }
@@ -112,8 +163,11 @@ absl::StatusOr<StyleCard> StyleCardFromJson(std::string_view text) {
   RETURN_IF_ERROR(ReadCount(object, "words_counted", &card.statistics.word_count));
   RETURN_IF_ERROR(ReadVector(object, "form", &card.statistics.form));
   RETURN_IF_ERROR(ReadVector(object, "words", &card.statistics.words));
-  RETURN_IF_ERROR(ReadVector(object, "sketch", &card.statistics.sketch));
+  RETURN_IF_ERROR(ReadCount(object, "features", &card.statistics.feature_count));
+  RETURN_IF_ERROR(ReadSketch(object, &card.statistics.sketch));
   RETURN_IF_ERROR(ReadVector(object, "explanation", &card.explanation));
+  RETURN_IF_ERROR(ReadNumber(object, "explanation_residual", &card.explanation_residual));
+  RETURN_IF_ERROR(ReadNumber(object, "self_evidence", &card.self_evidence));
   const auto sentence = object.find("sentence");
   if (sentence == object.end() || !sentence->is_string()) {
     return absl::InvalidArgumentError("style card: expected a string \"sentence\"");
@@ -130,7 +184,8 @@ std::string StyleBackgroundToJson(const StyleBackground& background) {
   object["form_spread"] = background.form_spread;
   object["words_center"] = background.words_center;
   object["words_spread"] = background.words_spread;
-  object["sketch"] = background.sketch;
+  object["features"] = static_cast<uint64_t>(background.feature_count);
+  object["sketch"] = EncodeSketch(background.sketch);
   return object.dump();
 }
 
@@ -141,7 +196,8 @@ absl::StatusOr<StyleBackground> StyleBackgroundFromJson(std::string_view text) {
   RETURN_IF_ERROR(ReadVector(object, "form_spread", &background.form_spread));
   RETURN_IF_ERROR(ReadVector(object, "words_center", &background.words_center));
   RETURN_IF_ERROR(ReadVector(object, "words_spread", &background.words_spread));
-  RETURN_IF_ERROR(ReadVector(object, "sketch", &background.sketch));
+  RETURN_IF_ERROR(ReadCount(object, "features", &background.feature_count));
+  RETURN_IF_ERROR(ReadSketch(object, &background.sketch));
   RETURN_IF_ERROR(CheckStyleBackground(background));
   return background;
 }

@@ -106,22 +106,22 @@ absl::Status RunTrain(const PersonaArguments& arguments, Output& output) {
   return absl::OkStatus();
 }
 
-void PrintCard(std::string_view name, const StyleCard& card, Output& output) {
+void PrintCard(std::string_view name, const StyleCard& card, const StyleBackground& background,
+               Output& output) {
   output.Line(absl::StrCat(ToAbsl(name), ": ", card.sentence));
-  for (size_t i = 0; i < card.explanation.size(); ++i) {
-    output.Line(
-        absl::StrFormat("  %-16s %+.2f", std::string(StyleAxisNames()[i]), card.explanation[i]));
+  const std::vector<double> traits = StyleTraits(card.statistics, background);
+  for (size_t i = 0; i < traits.size(); ++i) {
+    output.Line(absl::StrFormat("  %-16s %+.2f", std::string(StyleTraitNames()[i]), traits[i]));
   }
 }
 
-json CardJson(std::string_view name, const StyleCard& card) {
+json CardJson(std::string_view name, const StyleCard& card, const StyleBackground& background) {
   json document = json::parse(StyleCardToJson(card));
   document["id"] = name;
-  json axes = json::object();
-  for (size_t i = 0; i < card.explanation.size(); ++i) {
-    axes[std::string(StyleAxisNames()[i])] = card.explanation[i];
-  }
-  document["axes"] = std::move(axes);
+  const std::vector<double> values = StyleTraits(card.statistics, background);
+  json traits = json::object();
+  for (size_t i = 0; i < values.size(); ++i) traits[std::string(StyleTraitNames()[i])] = values[i];
+  document["traits"] = std::move(traits);
   return document;
 }
 
@@ -132,15 +132,15 @@ absl::Status RunCard(const PersonaArguments& arguments, Output& output) {
     ASSIGN_OR_RETURN(const TextFile file, ReadTextFile(arguments.file, arguments.user));
     const std::vector<std::string_view> views(file.documents.begin(), file.documents.end());
     const StyleCard card = MakeStyleCard(CountStyle(views), catalog.background);
-    PrintCard(arguments.file, card, output);
-    output.SetJson(CardJson(arguments.file, card));
+    PrintCard(arguments.file, card, catalog.background, output);
+    output.SetJson(CardJson(arguments.file, card, catalog.background));
     return absl::OkStatus();
   }
   json cards = json::array();
   for (const Persona& persona : catalog.personas) {
     if (!arguments.id.empty() && persona.id != arguments.id) continue;
-    PrintCard(persona.id, persona.card, output);
-    cards.push_back(CardJson(persona.id, persona.card));
+    PrintCard(persona.id, persona.card, catalog.background, output);
+    cards.push_back(CardJson(persona.id, persona.card, catalog.background));
   }
   if (cards.empty() && !arguments.id.empty()) {
     return absl::NotFoundError(absl::StrCat(arguments.catalog, ": no persona ", arguments.id));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/adapter/style_match.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/personalization/private_documents.h"
@@ -85,6 +86,7 @@ absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, Thr
   }
   Persona& persona = next.personas[static_cast<size_t>(index)];
   persona.card = MakeStyleCard(CountStyle(Views(seed_documents)), next.background);
+  persona.card.self_evidence = SelfEvidence(Views(seed_documents), next.background);
   RETURN_IF_ERROR(CheckCatalog(next));
 
   std::vector<std::string> train, eval;

@@ -34,16 +34,15 @@ class Stopwatch {
 struct StyleRank {
   int index = 0;
   double style = 0;
-  double explanation = 0;
 };
 
 std::vector<StyleRank> RankByStyle(const Catalog& catalog, const StyleCard& owner) {
   std::vector<StyleRank> ranks;
   for (size_t i = 0; i < catalog.personas.size(); ++i) {
     const StyleCard& card = catalog.personas[i].card;
-    ranks.push_back({.index = static_cast<int>(i),
-                     .style = StyleDistance(owner.statistics, card.statistics, catalog.background),
-                     .explanation = ExplanationDistance(owner.explanation, card.explanation)});
+    ranks.push_back(
+        {.index = static_cast<int>(i),
+         .style = StyleDistance(owner.statistics, card.statistics, catalog.background)});
   }
   std::ranges::stable_sort(ranks, {}, &StyleRank::style);
   return ranks;
@@ -236,7 +235,6 @@ std::vector<RankedCandidate> Rank(const Evidence& evidence) {
     line.score = Compare(evidence.base(), candidate).gain;
     if (candidate.weights.size() == 1) {
       line.style_distance = evidence.StyleOf(candidate.index).style;
-      line.explanation_distance = evidence.StyleOf(candidate.index).explanation;
     }
     ranked.push_back(std::move(line));
   }
@@ -249,7 +247,7 @@ std::vector<RankedCandidate> Rank(const Evidence& evidence) {
     ranked.push_back({.id = evidence.catalog.personas[static_cast<size_t>(style.index)].id,
                       .score = -style.style,
                       .style_distance = style.style,
-                      .explanation_distance = style.explanation,
+                      .explanation_distance = std::nullopt,
                       .held_out_loss = std::nullopt});
   }
   return ranked;
@@ -291,7 +289,8 @@ std::string Reason(const Evidence& evidence, const StyleCard& owner) {
         MeanLoss(chosen.losses), MeanLoss(evidence.base().losses));
   } else {
     const Persona& persona = evidence.catalog.personas[static_cast<size_t>(chosen.index)];
-    const std::string traits = SharedTraits(owner, persona.card, 3);
+    const std::string traits =
+        SharedTraits(owner.statistics, persona.card.statistics, evidence.catalog.background, 3);
     absl::StrAppendFormat(
         &reason, "%s is %s (style distance %.2f%s, held-out loss %.2f against %.2f of the base)",
         persona.id, &persona == &closest ? "closest" : "the best predictor",
