@@ -156,6 +156,10 @@ absl::Status CheckAdapterShape(const Adapter& adapter) {
                                                      m.rank, ", in ", m.in_features, ", out ",
                                                      m.out_features));
     }
+    if (m.residual_rank && (*m.residual_rank < 0 || *m.residual_rank > m.rank)) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ": expected a residual rank of 0 to ",
+                                                     m.rank, ", got ", *m.residual_rank));
+    }
     for (const std::vector<float>* values : {&m.a, &m.b, &m.core}) {
       if (!std::all_of(values->begin(), values->end(), [](float x) { return std::isfinite(x); })) {
         return absl::InvalidArgumentError(absl::StrCat(name, " holds a value that is not finite"));

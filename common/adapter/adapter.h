@@ -47,6 +47,9 @@ struct AdapterMatrix {
   std::vector<float> a;     // [rank, in]
   std::vector<float> b;     // [out, rank]
   std::vector<float> core;  // [rank, rank] for kCore, else empty
+  // Of a personal adapter: how many of the ranks, the last ones, were learned from the owner's text
+  // on top of a persona.  nullopt: nobody says.
+  std::optional<int> residual_rank = std::nullopt;
 
   // The second factor as a runtime uses it: B for kLora, B R for kCore; [out, rank].
   std::vector<float> EffectiveB() const;

@@ -1,5 +1,6 @@
 #include "common/adapter/gguf_io.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -17,6 +18,7 @@ namespace lorikeet {
 namespace {
 
 constexpr std::string_view kSuffixA = ".lora_a", kSuffixB = ".lora_b";
+constexpr std::string_view kResidualRank = "lorikeet.adapter.residual_rank";
 
 absl::StatusOr<std::vector<float>> ReadValues(const GgufTensor& tensor) {
   if (IsFloatType(tensor.type)) return WidenFloats(tensor.type, tensor.data);
@@ -174,6 +176,23 @@ absl::Status ReadCores(const GgufFile& file, std::vector<AdapterMatrix>& matrice
   return absl::OkStatus();
 }
 
+// Which ranks of each matrix are the personal residual, if the file says so.  The values themselves
+// are CheckAdapterShape's to judge.
+absl::Status ReadResidualRanks(const GgufFile& file, std::vector<AdapterMatrix>& matrices) {
+  if (file.RawMetadata(kResidualRank).empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const GgufArray* ranks, file.GetArray(kResidualRank));
+  if (ranks->integers.size() != matrices.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(ToAbsl(kResidualRank), ": expected ",
+                                                   matrices.size(), " integers, found ",
+                                                   ranks->integers.size()));
+  }
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    matrices[i].residual_rank =
+        static_cast<int>(std::clamp<int64_t>(ranks->integers[i], -1, kMaxAdapterRank + 1));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Adapter> ReadAdapter(const std::string& path) {
@@ -193,6 +212,7 @@ absl::StatusOr<Adapter> ReadAdapter(const GgufFile& file) {
     if (adapter.info.kind == AdapterKind::kCore) {
       RETURN_IF_ERROR(ReadCores(file, adapter.matrices));
     }
+    RETURN_IF_ERROR(ReadResidualRanks(file, adapter.matrices));
     RETURN_IF_ERROR(CheckAdapterShape(adapter));
     return adapter;
   };
@@ -220,6 +240,7 @@ std::string SerializeAdapter(const Adapter& adapter) {
   add_if_set("lorikeet.persona_id", info.persona_id);
   add_if_set("lorikeet.parent", info.parent);
   std::vector<float> cores, factors;
+  std::vector<int32_t> residual_ranks;
   for (const AdapterMatrix& matrix : adapter.matrices) {
     const std::string name = WeightName(matrix.target.layer_index, matrix.target.module);
     writer.AddTensor(absl::StrCat(name, ToAbsl(kSuffixA)), {matrix.in_features, matrix.rank},
@@ -228,6 +249,10 @@ std::string SerializeAdapter(const Adapter& adapter) {
                      matrix.EffectiveB());
     cores.insert(cores.end(), matrix.core.begin(), matrix.core.end());
     factors.insert(factors.end(), matrix.b.begin(), matrix.b.end());
+    if (matrix.residual_rank) residual_ranks.push_back(*matrix.residual_rank);
+  }
+  if (!residual_ranks.empty() && residual_ranks.size() == adapter.matrices.size()) {
+    writer.AddInt32s(kResidualRank, residual_ranks);
   }
   if (info.kind == AdapterKind::kCore) {
     writer.AddFloat32s("lorikeet.core.r", cores);

@@ -6,7 +6,8 @@
 //   lorikeet.adapter.kind "lora"|"core" · lorikeet.base_fingerprint (hex) · lorikeet.persona_id ·
 //   lorikeet.version (u64) · lorikeet.parent (hex) · kind core: lorikeet.core.r and lorikeet.core.b
 //   (f32 arrays, matrices by layer, then q k v o gate up down), while lora_b holds B R so that any
-//   runtime computes the same.
+//   runtime computes the same · lorikeet.adapter.residual_rank (i32 array in the same order): how
+//   many ranks of each matrix, the last ones, are the personal residual on top of a persona.
 #ifndef LORIKEET_COMMON_ADAPTER_GGUF_IO_H_
 #define LORIKEET_COMMON_ADAPTER_GGUF_IO_H_
 

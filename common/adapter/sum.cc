@@ -17,6 +17,7 @@ AdapterMatrix Folded(const AdapterRef& reference, const AdapterMatrix& matrix) {
   AdapterMatrix result = matrix;
   result.b = matrix.EffectiveB();
   result.core.clear();
+  result.residual_rank.reset();  // which of the sum's ranks those are is the caller's to say
   const float scale = reference.scale * reference.adapter->BaseScale(matrix);
   for (float& value : result.b) value *= scale;
   return result;

@@ -18,8 +18,17 @@ class PersonalAdapter {
   PersonalAdapter() = default;
   // A = [A_p; A_r], B = [s_p B_p R, s_r B_r] with s = alpha / rank of each, so that the sum of both
   // is one LoRA of scale 1 (alpha = rank where all matrices have one rank, else alpha = 0, which
-  // means the same).  Info is the residual's, with kind lora.  REQUIRES: same base.
+  // means the same).  Info is the residual's, with kind lora; each matrix remembers how many of its
+  // ranks are the residual's.  REQUIRES: same base.
   static PersonalAdapter Merge(const Adapter& persona, const Adapter& residual);
+  // The two terms apart again, both of kind lora: Merge(persona, residual) adds what this one adds.
+  // The persona has scale 1 (its factors are folded); the residual has `residual_alpha`, so that
+  // training goes on with the scale it began with.  A matrix without one of the terms is missing in
+  // that part.  REQUIRES: residual_alpha > 0.
+  // FAILED_PRECONDITION: the adapter does not say which part is personal (made elsewhere, or by an
+  // earlier version).
+  struct Parts;
+  absl::StatusOr<Parts> Split(float residual_alpha) const;
   static PersonalAdapter FromAdapter(Adapter adapter) {
     return PersonalAdapter(std::move(adapter));
   }
@@ -33,6 +42,11 @@ class PersonalAdapter {
  private:
   explicit PersonalAdapter(Adapter adapter) : adapter_(std::move(adapter)) {}
   Adapter adapter_;
+};
+
+struct PersonalAdapter::Parts {
+  Adapter persona;   // no matrices: the start was the bare base
+  Adapter residual;  // no matrices: the persona alone
 };
 
 }  // namespace lorikeet
