@@ -16,10 +16,13 @@
 namespace lorikeet {
 namespace {
 
-constexpr uint32_t kFormat = 1;
+constexpr uint32_t kFormat = 1, kFormatWithAxes = 2;
 constexpr int kMaxRank = 256;
 constexpr size_t kMaxPersonas = 4096;
 constexpr std::string_view kSuffixA = ".basis_a", kSuffixB = ".basis_b";
+constexpr char kAxesKey[] = "lorikeet.catalog.axes";
+constexpr char kNeutralTensor[] = "explanation.neutral";
+constexpr char kDirectionsTensor[] = "explanation.directions";
 
 absl::Status Bad(std::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat("catalog: ", ToAbsl(message)));
@@ -155,6 +158,42 @@ absl::Status ReadPersonas(const GgufFile& file, Catalog* catalog) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<ExplanationAxes> ReadAxes(const GgufFile& file) {
+  ASSIGN_OR_RETURN(const GgufArray* words, file.GetArray(kAxesKey));
+  const GgufTensor* neutral = file.FindTensor(kNeutralTensor);
+  const GgufTensor* directions = file.FindTensor(kDirectionsTensor);
+  if (words->strings.empty() || words->strings.size() > kMaxExplanationWords) {
+    return Bad(absl::StrCat(kAxesKey, ": expected 1 to ", kMaxExplanationWords, " words, got ",
+                            words->strings.size()));
+  }
+  if (neutral == nullptr || directions == nullptr) {
+    return Bad(absl::StrCat("expected tensors ", kNeutralTensor, " and ", kDirectionsTensor,
+                            " beside ", kAxesKey));
+  }
+  if (neutral->row_length() > (int64_t{1} << 24)) {
+    return Bad(absl::StrCat(kNeutralTensor, ": more than 2^24 channels"));
+  }
+  ExplanationAxes axes;
+  for (const auto& word : words->strings) axes.words.emplace_back(word);
+  axes.width = static_cast<int>(neutral->row_length());
+  ASSIGN_OR_RETURN(axes.neutral_mean, ReadFloats(*neutral, axes.width, 2));
+  axes.neutral_spread.assign(axes.neutral_mean.begin() + axes.width, axes.neutral_mean.end());
+  axes.neutral_mean.resize(static_cast<size_t>(axes.width));
+  ASSIGN_OR_RETURN(axes.directions,
+                   ReadFloats(*directions, axes.width, static_cast<int64_t>(axes.words.size())));
+  return axes;
+}
+
+void WriteAxes(const ExplanationAxes& axes, GgufWriter* writer) {
+  if (axes.empty()) return;
+  writer->AddStrings(kAxesKey, axes.words);
+  std::vector<float> neutral = axes.neutral_mean;
+  neutral.insert(neutral.end(), axes.neutral_spread.begin(), axes.neutral_spread.end());
+  writer->AddTensor(kNeutralTensor, {axes.width, 2}, neutral);
+  writer->AddTensor(kDirectionsTensor, {axes.width, static_cast<int64_t>(axes.words.size())},
+                    axes.directions);
+}
+
 Adapter AdapterWithCores(const Catalog& catalog, std::span<const float> cores,
                          std::string persona_id, std::string_view catalog_hash) {
   Adapter adapter;
@@ -200,6 +239,7 @@ absl::Status CheckCatalog(const Catalog& catalog) {
     }
   }
   RETURN_IF_ERROR(CheckStyleBackground(catalog.background));
+  RETURN_IF_ERROR(Annotate(CheckExplanationAxes(catalog.axes), "catalog"));
   if (catalog.personas.size() > kMaxPersonas)
     return Bad(absl::StrCat("more than ", kMaxPersonas, " personas"));
   std::set<std::string_view> ids;
@@ -217,7 +257,9 @@ absl::StatusOr<Catalog> ReadCatalog(const GgufFile& file) {
     return Bad(absl::StrCat("expected general.type catalog, found ", ToAbsl(type)));
   }
   ASSIGN_OR_RETURN(const int64_t format, file.GetInt("lorikeet.catalog.format"));
-  if (format != kFormat) return Bad(absl::StrCat("format ", format, ", expected ", kFormat));
+  if (format != kFormat && format != kFormatWithAxes) {
+    return Bad(absl::StrCat("format ", format, ", expected ", kFormat, " or ", kFormatWithAxes));
+  }
   Catalog catalog;
   ASSIGN_OR_RETURN(const std::string_view architecture, file.GetString("general.architecture"));
   ASSIGN_OR_RETURN(const std::string_view fingerprint, file.GetString("lorikeet.base_fingerprint"));
@@ -236,10 +278,14 @@ absl::StatusOr<Catalog> ReadCatalog(const GgufFile& file) {
   ASSIGN_OR_RETURN(const std::string_view background,
                    file.GetString("lorikeet.catalog.background"));
   ASSIGN_OR_RETURN(catalog.background, StyleBackgroundFromJson(background));
+  if (format == kFormatWithAxes) {
+    ASSIGN_OR_RETURN(catalog.axes, ReadAxes(file));
+  }
   RETURN_IF_ERROR(ReadPersonas(file, &catalog));
-  if (file.tensors().size() != 2 * catalog.basis.size() + catalog.personas.size()) {
-    return Bad(absl::StrCat("expected ", 2 * catalog.basis.size() + catalog.personas.size(),
-                            " tensors, found ", file.tensors().size()));
+  const size_t tensors =
+      2 * catalog.basis.size() + catalog.personas.size() + (catalog.axes.empty() ? 0 : 2);
+  if (file.tensors().size() != tensors) {
+    return Bad(absl::StrCat("expected ", tensors, " tensors, found ", file.tensors().size()));
   }
   RETURN_IF_ERROR(CheckCatalog(catalog));
   return catalog;
@@ -263,7 +309,7 @@ std::string SerializeCatalog(const Catalog& catalog) {
   GgufWriter writer;
   writer.AddString("general.type", "catalog");
   writer.AddString("general.architecture", catalog.architecture);
-  writer.AddUint32("lorikeet.catalog.format", kFormat);
+  writer.AddUint32("lorikeet.catalog.format", catalog.axes.empty() ? kFormat : kFormatWithAxes);
   writer.AddString("lorikeet.base_fingerprint", catalog.base_fingerprint);
   writer.AddUint64("lorikeet.version", catalog.version);
   writer.AddUint32("lorikeet.catalog.rank", static_cast<uint32_t>(catalog.rank));
@@ -286,6 +332,7 @@ std::string SerializeCatalog(const Catalog& catalog) {
     writer.AddTensor(CoreTensorName(persona.id), {int64_t{catalog.rank} * catalog.rank, matrices},
                      persona.cores);
   }
+  WriteAxes(catalog.axes, &writer);
   return writer.Serialize();
 }
 

@@ -2,13 +2,15 @@
 // basis); each has its own cores R and a style card.  dW = alpha / rank * B R A.
 //
 // One GGUF file, general.type="catalog", general.architecture of the base, and
-//   lorikeet.catalog.format (u32, 1) · lorikeet.base_fingerprint (hex) · lorikeet.version (u64) ·
-//   lorikeet.catalog.rank (u32) · lorikeet.catalog.alpha (f32) · lorikeet.catalog.personas
-//   (strings) · lorikeet.catalog.background (JSON) · lorikeet.catalog.cards (strings, JSON, in
-//   order of personas)
+//   lorikeet.catalog.format (u32, 1; 2 with axes) · lorikeet.base_fingerprint (hex) ·
+//   lorikeet.version (u64) · lorikeet.catalog.rank (u32) · lorikeet.catalog.alpha (f32) ·
+//   lorikeet.catalog.personas (strings) · lorikeet.catalog.background (JSON) ·
+//   lorikeet.catalog.cards (strings, JSON, in order of personas); format 2: lorikeet.catalog.axes
+//   (strings, the words of explanations)
 // tensors <weight>.basis_a (ne = [in, rank]), <weight>.basis_b (ne = [rank, out]) and
-// persona.<id>.core (ne = [rank * rank, matrices]), all F32.  The same catalog gives the same
-// bytes.
+// persona.<id>.core (ne = [rank * rank, matrices]); format 2: explanation.neutral (ne = [C, 2]:
+// mean and spread) and explanation.directions (ne = [C, words]); all F32.  The same catalog gives
+// the same bytes.
 #ifndef LORIKEET_COMMON_ADAPTER_CATALOG_H_
 #define LORIKEET_COMMON_ADAPTER_CATALOG_H_
 
@@ -21,6 +23,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/adapter/adapter.h"
+#include "common/adapter/explanation.h"
 #include "common/adapter/style_card.h"
 #include "common/gguf/reader.h"
 
@@ -41,6 +44,7 @@ struct Catalog {
   std::vector<AdapterMatrix>
       basis;  // sorted by target; A rows and B columns orthonormal; core empty
   StyleBackground background;
+  ExplanationAxes axes;  // may be empty: nothing is explained from hidden states then
   std::vector<Persona> personas;
 
   // Numbers in one persona's cores: the length of a federated update's block.

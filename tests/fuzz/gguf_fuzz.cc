@@ -1,7 +1,9 @@
-// Any bytes as a GGUF file, and on as an adapter and a tokenizer: nothing read outside, no crash.
+// Any bytes as a GGUF file, and on as an adapter, a catalog and a tokenizer: nothing read outside,
+// no crash.
 #include <algorithm>
 #include <string_view>
 
+#include "common/adapter/catalog.h"
 #include "common/adapter/gguf_io.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
@@ -34,6 +36,32 @@ void UseEveryValue(const GgufFile& file, std::span<const uint8_t> bytes) {
   file.Fingerprint();
 }
 
+// One persona, with axes.
+std::string CatalogBytes() {
+  const std::string_view text[] = {"The cat sat on the mat, and the dog slept."};
+  Catalog catalog;
+  catalog.base_fingerprint = std::string(64, 'a');
+  catalog.architecture = "llama";
+  catalog.rank = 1;
+  catalog.alpha = 1;
+  catalog.basis.push_back({.target = {0, Module::kQ},
+                           .rank = 1,
+                           .in_features = 2,
+                           .out_features = 2,
+                           .a = {1, 0},
+                           .b = {0, 1},
+                           .core = {}});
+  catalog.background = MakeStyleBackground(text);
+  catalog.axes = {.words = {"wet", "dry"},
+                  .width = 2,
+                  .neutral_mean = {1, 2},
+                  .neutral_spread = {1, 1},
+                  .directions = {0, 1, 0, -1}};
+  catalog.personas.push_back(
+      {.id = "cat", .cores = {1}, .card = MakeStyleCard(CountStyle(text), catalog.background)});
+  return SerializeCatalog(catalog);
+}
+
 }  // namespace
 
 std::vector<std::string> FuzzSeeds() {
@@ -62,7 +90,8 @@ std::vector<std::string> FuzzSeeds() {
   bpe.AddString("tokenizer.ggml.pre", "llama-bpe");
   bpe.AddStrings("tokenizer.ggml.tokens", {"a", "b", "ab", "<|im_end|>"});
   bpe.AddStrings("tokenizer.ggml.merges", {"a b"});
-  return {TinyModelBytes(model), SerializeAdapter(adapter), spm.Serialize(), bpe.Serialize()};
+  return {TinyModelBytes(model), SerializeAdapter(adapter), spm.Serialize(), bpe.Serialize(),
+          CatalogBytes()};
 }
 
 }  // namespace lorikeet
@@ -75,6 +104,12 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   UseEveryValue(**file, bytes);
   const auto adapter = ReadAdapter(**file);
   LORIKEET_CHECK(!adapter.ok() || CheckAdapterShape(*adapter).ok());
+  const auto catalog = ReadCatalog(**file);
+  if (catalog.ok()) {
+    // What was read can be written, and says the same again.
+    const auto again = ParseCatalog(SerializeCatalog(*catalog));
+    LORIKEET_CHECK(again.ok() && CatalogHash(*again) == CatalogHash(*catalog));
+  }
   const auto tokenizer = Tokenizer::Create(*file);
   if (!tokenizer.ok()) return 0;
   const auto ids = (*tokenizer)->Encode("ab <|im_end|> \xFF 12</s>", {true, true});

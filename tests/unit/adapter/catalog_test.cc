@@ -78,8 +78,51 @@ TEST(CatalogTest, RoundTripKeepsEverythingAndBytes) {
   EXPECT_EQ(ReadCatalog(path)->personas.size(), 2u);
 }
 
+Catalog CatalogWithAxes() {
+  Catalog catalog = MakeCatalog();
+  catalog.axes = {.words = {"wet", "dry"},
+                  .width = 3,
+                  .neutral_mean = {1, 2, 3},
+                  .neutral_spread = {0.5f, 1, 2},
+                  .directions = {0, 1, 0, 0, -1, 0}};
+  return catalog;
+}
+
+TEST(CatalogTest, AxesOfExplanationsTravelWithIt) {
+  const Catalog catalog = CatalogWithAxes();
+  const std::string bytes = SerializeCatalog(catalog);
+  const auto back = ParseCatalog(bytes);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->axes.words, catalog.axes.words);
+  EXPECT_EQ(back->axes.width, 3);
+  EXPECT_EQ(back->axes.neutral_mean, catalog.axes.neutral_mean);
+  EXPECT_EQ(back->axes.neutral_spread, catalog.axes.neutral_spread);
+  EXPECT_EQ(back->axes.directions, catalog.axes.directions);
+  EXPECT_EQ(SerializeCatalog(*back), bytes);
+  EXPECT_TRUE(ParseCatalog(SerializeCatalog(MakeCatalog()))->axes.empty());
+}
+
+TEST(CatalogTest, RefusesHalfOfTheAxes) {
+  const auto refused = [](std::string_view from, std::string_view to, const char* what) {
+    std::string bytes = SerializeCatalog(CatalogWithAxes());
+    const size_t at = bytes.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    bytes.replace(at, from.size(), to);
+    const absl::Status status = ParseCatalog(bytes).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << what;
+    EXPECT_THAT(std::string(Message(status)), HasSubstr(what));
+  };
+  refused("explanation.neutral", "explanation.nevtral", "explanation.neutral");
+  refused("explanation.directions", "explanation.directionz", "explanation.directions");
+  refused("wet", "dry", "dry comes twice");
+  refused("wet", "We!", "of 3 bytes");
+  Catalog catalog = CatalogWithAxes();
+  catalog.axes.directions[1] = 2;
+  EXPECT_THAT(std::string(Message(CheckCatalog(catalog))), HasSubstr("length 1 for wet"));
+}
+
 TEST(CatalogTest, EveryTruncationIsAnError) {
-  const std::string bytes = SerializeCatalog(MakeCatalog());
+  const std::string bytes = SerializeCatalog(CatalogWithAxes());
   for (size_t length = 0; length < bytes.size(); length += 97) {
     EXPECT_FALSE(ParseCatalog(bytes.substr(0, length)).ok()) << length;
   }
