@@ -1,6 +1,7 @@
 #include "common/report/html_page.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
 #include "common/base/strings.h"
 
 namespace lorikeet {
@@ -18,7 +19,10 @@ th { color: var(--soft); font-weight: 600; white-space: nowrap; } td { font-vari
 figure { margin: 1rem 0; overflow-x: auto; } figcaption { color: var(--soft); font-size: .88rem; max-width: 46rem; }
 blockquote { margin: .8rem 0; padding: .5rem .9rem; background: var(--band); white-space: pre-wrap; font-size: .92rem; }
 blockquote b { display: block; color: var(--soft); font-weight: 600; font-size: .82rem; }
+.quotes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); gap: .6rem; margin: .8rem 0; }
+.quotes blockquote { margin: 0; } blockquote, td, p { overflow-wrap: anywhere; } pre { background: var(--band); padding: .6rem .9rem; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .88rem; }
 .plot { width: 100%; min-width: 34rem; max-width: 46rem; height: auto; } .plot text { fill: var(--ink); font: 11px system-ui, sans-serif; }
+.plot.narrow { display: none; min-width: 0; max-width: 30rem; } @media (max-width: 40rem) { .plot.narrow { display: block; } .plot.narrow ~ .plot { display: none; } }
 .plot .tick { fill: var(--soft); } .plot .axis { font-size: 12px; } .plot .landmark { font-weight: 600; font-size: 12px; }
 .mid { text-anchor: middle; } .end { text-anchor: end; } .grid { stroke: var(--line); stroke-width: 1; }
 .line { fill: none; stroke-width: 2; stroke: currentColor; } .faint { stroke-width: 1; opacity: .5; } .fill { fill: currentColor; }
@@ -93,6 +97,30 @@ HtmlPage& HtmlPage::Figure(std::string_view svg, std::string_view caption) {
   absl::StrAppend(&body_, "<figure>", ToAbsl(svg), "<figcaption>", EscapeHtml(caption),
                   "</figcaption></figure>\n");
   return *this;
+}
+
+HtmlPage& HtmlPage::Quotes(const std::vector<std::pair<std::string, std::string>>& quotes) {
+  absl::StrAppend(&body_, "<div class=\"quotes\">\n");
+  for (const auto& [caption, text] : quotes) Quote(caption, text);
+  absl::StrAppend(&body_, "</div>\n");
+  return *this;
+}
+
+HtmlPage& HtmlPage::Command(std::string_view command) {
+  absl::StrAppend(&body_, "<pre>", EscapeHtml(command), "</pre>\n");
+  return *this;
+}
+
+HtmlPage& HtmlPage::Figure(std::string_view wide, std::string_view narrow,
+                           std::string_view caption) {
+  // The narrow one comes first: the style sheet hides the sibling that follows it.
+  std::string svg(narrow);
+  constexpr std::string_view kClass = "class=\"plot";
+  const size_t at = svg.find(kClass);
+  LORIKEET_CHECK(at != std::string::npos);
+  svg.insert(at + kClass.size(), " narrow");
+  svg.append(wide);
+  return Figure(svg, caption);
 }
 
 std::string HtmlPage::Render() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -13,6 +14,26 @@ namespace {
 
 constexpr int kLeft = 62, kRight = 16, kTop = 14, kBottom = 44;
 constexpr int kLegendRow = 18;
+constexpr int kMaxLegendColumns = 5;
+constexpr double kTickLetter = 6.0, kLandmarkLetter = 7.0;  // widths, on the large side
+
+double TextWidth(std::string_view text, double letter) {
+  // Bytes that continue a UTF-8 character have no width.
+  return letter * static_cast<double>(std::ranges::count_if(
+                      text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+}
+
+int LegendColumns(const std::vector<std::string>& names, const PlotAxes& axes) {
+  double widest = 1;
+  for (const std::string& name : names) widest = std::max(widest, TextWidth(name, kTickLetter));
+  return std::clamp(static_cast<int>((axes.width - kLeft - kRight) / (widest + 27)), 1,
+                    kMaxLegendColumns);
+}
+
+int LegendRows(const std::vector<std::string>& names, const PlotAxes& axes) {
+  const size_t columns = static_cast<size_t>(LegendColumns(names, axes));
+  return static_cast<int>((names.size() + columns - 1) / columns);
+}
 
 struct Range {
   double low = std::numeric_limits<double>::infinity();
@@ -67,7 +88,7 @@ class Frame {
   }
   std::string XTicks() const {
     std::string svg;
-    for (const double tick : RoundTicks(x_.low, x_.high, 7)) {
+    for (const double tick : RoundTicks(x_.low, x_.high, axes_.width / 90)) {
       if (tick < x_.low || tick > x_.high) continue;
       if (axes_.whole_x && tick != std::round(tick)) continue;
       absl::StrAppendFormat(&svg, "<text class=\"tick mid\" x=\"%.1f\" y=\"%d\">%g</text>", X(tick),
@@ -84,10 +105,10 @@ class Frame {
   }
   std::string Legend(const std::vector<std::string>& names) const {
     std::string svg;
+    const int columns = LegendColumns(names, axes_);
     for (size_t i = 0; i < names.size(); ++i) {
-      const int column = static_cast<int>(i % kLegendColumns),
-                row = static_cast<int>(i / kLegendColumns);
-      const int x = kLeft + column * (axes_.width - kLeft - kRight) / kLegendColumns;
+      const int column = static_cast<int>(i) % columns, row = static_cast<int>(i) / columns;
+      const int x = kLeft + column * (axes_.width - kLeft - kRight) / columns;
       const int y = axes_.height + row * kLegendRow;
       absl::StrAppendFormat(
           &svg, "<rect class=\"fill s%d\" x=\"%d\" y=\"%d\" width=\"12\" height=\"4\"/>", i % 10, x,
@@ -97,16 +118,64 @@ class Frame {
     }
     return svg;
   }
-  static int LegendRows(size_t names) {
-    return static_cast<int>((names + kLegendColumns - 1) / kLegendColumns);
-  }
 
  private:
-  static constexpr int kLegendColumns = 5;
   Range x_, y_;
   PlotAxes axes_;
   int bottom_;
   int height_;
+};
+
+struct Box {
+  double left = 0, top = 0, right = 0, bottom = 0;
+
+  bool Meets(const Box& other) const {
+    return left < other.right && other.left < right && top < other.bottom && other.top < bottom;
+  }
+};
+
+// Finds room for the names of points: names do not cover each other, nor dots.
+class LabelPlacer {
+ public:
+  LabelPlacer(int width, int height)
+      : frame_{2, 2, static_cast<double>(width - 2), static_cast<double>(height - 2)} {}
+
+  void AddDot(double x, double y, int radius) {
+    taken_.push_back({x - radius, y - radius, x + radius, y + radius});
+  }
+  // Above, beside, below, or left of the point, further off if need be; empty where there is no
+  // room at all.
+  std::string Label(const ScatterPoint& point, double x, double y) {
+    const double letter = point.large ? kLandmarkLetter : kTickLetter;
+    const double half = TextWidth(point.name, letter) / 2, r = point.large ? 9 : 6;
+    for (const double off : {0.0, 9.0, 18.0}) {
+      const PlotPoint centers[] = {{x, y - r - 7 - off},
+                                   {x + r + 2 + half + off, y},
+                                   {x, y + r + 7 + off},
+                                   {x - r - 2 - half - off, y}};
+      for (const PlotPoint& c : centers) {
+        const Box box = {c.x - half, c.y - 6.5, c.x + half, c.y + 6.5};
+        if (!Free(box)) continue;
+        taken_.push_back(box);
+        return absl::StrFormat("<text class=\"%s mid\" x=\"%.1f\" y=\"%.1f\">%s</text>",
+                               point.large ? "landmark" : "tick", c.x, c.y + 4,
+                               EscapeHtml(point.name));
+      }
+    }
+    return "";
+  }
+
+ private:
+  bool Free(const Box& box) const {
+    if (box.left < frame_.left || box.right > frame_.right || box.top < frame_.top ||
+        box.bottom > frame_.bottom) {
+      return false;
+    }
+    return std::ranges::none_of(taken_, [&](const Box& other) { return other.Meets(box); });
+  }
+
+  Box frame_;
+  std::vector<Box> taken_;
 };
 
 }  // namespace
@@ -136,7 +205,7 @@ std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes
   }
   x.Settle();
   y.Settle();
-  const Frame frame(x, y, axes, Frame::LegendRows(names.size()));
+  const Frame frame(x, y, axes, LegendRows(names, axes));
   std::string svg = absl::StrCat(frame.Open(), frame.YGrid(), frame.XTicks(), frame.Labels());
   for (size_t i = 0; i < series.size(); ++i) {
     std::string path, dot;
@@ -166,7 +235,7 @@ std::string BarPlot(const std::vector<BarGroup>& groups, const std::vector<std::
   y.Settle();
   if (!axes.y_from_zero) y.low -= 0.15 * (y.high - y.low);
   const Frame frame({0, static_cast<double>(std::max<size_t>(1, groups.size()))}, y, axes,
-                    Frame::LegendRows(bar_names.size()));
+                    LegendRows(bar_names, axes));
   std::string svg = absl::StrCat(frame.Open(), frame.YGrid(), frame.Labels());
   for (size_t g = 0; g < groups.size(); ++g) {
     const auto& values = groups[g].values;
@@ -202,15 +271,20 @@ std::string ScatterPlot(const std::vector<ScatterPoint>& points, const PlotAxes&
   const Frame frame({x.low - margin_x, x.high + margin_x}, {y.low - margin_y, y.high + margin_y},
                     axes, 0);
   std::string svg = absl::StrCat(frame.Open(), frame.Labels());
+  LabelPlacer placer(axes.width, axes.height);
   for (const auto& point : points) {
-    absl::StrAppendFormat(&svg, "<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"/>",
-                          point.style % 10, frame.X(point.x), frame.Y(point.y),
-                          point.large ? 8 : 4);
-    // Landmarks are named above the point, the others beside it.
-    absl::StrAppendFormat(&svg, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">%s</text>",
-                          point.large ? "landmark mid" : "tick",
-                          frame.X(point.x) + (point.large ? 0 : 7),
-                          frame.Y(point.y) + (point.large ? -12 : 4), EscapeHtml(point.name));
+    placer.AddDot(frame.X(point.x), frame.Y(point.y), point.large ? 8 : 4);
+    absl::StrAppendFormat(
+        &svg,
+        "<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"%d\"><title>%s</title></circle>",
+        point.style % 10, frame.X(point.x), frame.Y(point.y), point.large ? 8 : 4,
+        EscapeHtml(point.name));
+  }
+  for (const bool large : {true, false}) {
+    for (const auto& point : points) {
+      if (point.large != large) continue;
+      absl::StrAppend(&svg, placer.Label(point, frame.X(point.x), frame.Y(point.y)));
+    }
   }
   return absl::StrCat(svg, "</svg>");
 }

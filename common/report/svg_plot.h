@@ -14,8 +14,8 @@ struct PlotPoint {
 };
 
 struct PlotAxes {
-  std::string x_label;
-  std::string y_label;
+  std::string x_label = {};
+  std::string y_label = {};
   bool y_from_zero = false;
   bool whole_x = false;  // x counts something: no ticks between whole numbers
   int width = 640;
@@ -45,7 +45,9 @@ struct ScatterPoint {
   int style = 0;       // colour class
   bool large = false;  // a landmark
 };
-// Labelled points without ticks: positions mean distances, not values.
+// Labelled points without ticks: positions mean distances, not values.  Names do not cover each
+// other; one for which there is no room is left to the tooltip.  Large points get theirs first, and
+// earlier points before later ones.
 std::string ScatterPlot(const std::vector<ScatterPoint>& points, const PlotAxes& axes);
 
 // About `count` round numbers that cover [low, high].

@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/report/html_page.h"
+#include "common/report/persona_map.h"
 #include "common/report/svg_plot.h"
-#include "simulations/report/persona_map.h"
 
 namespace lorikeet {
 namespace {

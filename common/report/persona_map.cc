@@ -1,4 +1,4 @@
-#include "simulations/report/persona_map.h"
+#include "common/report/persona_map.h"
 
 #include <Eigen/Dense>
 #include <algorithm>

@@ -1,12 +1,12 @@
-// Personas and devices as points in the plane: near means alike in style.
+// Styles as points in the plane: near means alike.
 //
 // Personas are placed by multidimensional scaling of their cards' style distances: classically
 // (Torgerson, "Multidimensional scaling", 1952), then by majorizing the stress (de Leeuw,
-// "Convergence of the majorization method", 1988).  A device is placed among them from its own
-// distances to the personas, by majorizing the weighted stress of that one point.  Distances in the
-// plane are approximate.
-#ifndef LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
-#define LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
+// "Convergence of the majorization method", 1988).  A device, or an owner, is placed among them
+// from its own distances to the personas, by majorizing the weighted stress of that one point.
+// Distances in the plane are approximate.
+#ifndef LORIKEET_COMMON_REPORT_PERSONA_MAP_H_
+#define LORIKEET_COMMON_REPORT_PERSONA_MAP_H_
 
 #include <span>
 #include <vector>
@@ -25,4 +25,4 @@ PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const doubl
 
 }  // namespace lorikeet
 
-#endif  // LORIKEET_SIMULATIONS_REPORT_PERSONA_MAP_H_
+#endif  // LORIKEET_COMMON_REPORT_PERSONA_MAP_H_
