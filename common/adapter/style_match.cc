@@ -91,6 +91,12 @@ uint32_t HashOf(std::u32string_view run, uint32_t seed) {
 
 }  // namespace
 
+double MixtureEvidence(std::span<const double> log_ratios) {
+  std::vector<double> clamped;
+  for (double ratio : log_ratios) clamped.push_back(std::clamp(ratio, -kMostRatio, kMostRatio));
+  return FitMixture(clamped).log_evidence;
+}
+
 DocumentSketch SketchDocument(std::string_view document) {
   constexpr uint32_t kWordSeed = 0x9E3779B9u;
   const std::u32string text = DecodeStyleText(document);

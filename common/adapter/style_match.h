@@ -42,6 +42,10 @@ struct StyleEvidence {
   double typicality = 1;
 };
 
+// Logarithm of the mean likelihood of documents of which an unknown share follows an alternative,
+// over that of none doing so; `log_ratios`: of the alternative, a document.  0 for no documents.
+double MixtureEvidence(std::span<const double> log_ratios);
+
 // What a catalog's cards say about documents; a table of logarithms, made once.  Thread-safe.
 class StyleMatcher {
  public:

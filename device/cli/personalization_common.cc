@@ -2,8 +2,10 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <optional>
+#include <span>
 
 #include "absl/strings/str_format.h"
 
@@ -35,11 +37,6 @@ void AddSelectOptions(CLI::App* command, SelectOptions& options) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_flag("!--no-blend", options.blend, "Do not try the blend of the best two");
-  command
-      ->add_option("--max-style-distance", options.max_style_distance,
-                   "Personas further away than this do not fit")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
 }
 
 json SelectionJson(const Selection& selection, const Catalog& catalog) {
@@ -60,6 +57,8 @@ json SelectionJson(const Selection& selection, const Catalog& catalog) {
           {"weights", std::move(weights)},
           {"reason", selection.reason},
           {"confidence", selection.confidence},
+          {"share", selection.share},
+          {"stages", selection.stages},
           {"sentence", selection.card.sentence},
           {"tokens_scored", selection.tokens_scored},
           {"seconds", selection.seconds},
@@ -67,13 +66,17 @@ json SelectionJson(const Selection& selection, const Catalog& catalog) {
 }
 
 void PrintSelection(const Selection& selection, Output& output) {
-  output.Line(absl::StrFormat("%-16s %10s %10s %12s %10s", "candidate", "gain", "style",
+  output.Line(absl::StrFormat("%-16s %11s %10s %12s %10s", "candidate", "probability", "style",
                               "explanation", "loss"));
-  for (const RankedCandidate& line : selection.ranked) {
-    output.Line(absl::StrFormat("%-16s %10s %10s %12s %10s", line.id,
-                                line.held_out_loss ? absl::StrFormat("%+.3f", line.score) : "-",
+  constexpr size_t kLines = 12;
+  for (const RankedCandidate& line :
+       std::span(selection.ranked).first(std::min(kLines, selection.ranked.size()))) {
+    output.Line(absl::StrFormat("%-16s %11.3f %10s %12s %10s", line.id, line.score,
                                 OrDash(line.style_distance), OrDash(line.explanation_distance),
                                 OrDash(line.held_out_loss)));
+  }
+  if (selection.ranked.size() > kLines) {
+    output.Line(absl::StrFormat("... and %d more (--json)", selection.ranked.size() - kLines));
   }
   output.Line(absl::StrFormat("\nchosen: %s (confidence %.2f, %.2f s, %.2f CPU s)",
                               selection.chosen, selection.confidence, selection.seconds,

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/adapter/style_card.h"
+#include "common/adapter/style_match.h"
 #include "device/model/model.h"
 #include "device/trainer/gradient.h"
 #include "device/vault/private_text.h"
@@ -36,9 +37,13 @@ struct OwnerText {
   std::vector<PrivateText> judge;
 };
 
+inline constexpr size_t kMostSketches = 256;
+
 struct TextSplit {
   std::vector<Sequence> train, selection, judge;
   StyleStatistics style;  // of train and selection
+  // Of pieces of both, evenly spread, at most kMostSketches.
+  std::vector<DocumentSketch> sketches;
 };
 
 // INVALID_ARGUMENT: no text; fewer than min_tokens tokens (says how many there were).

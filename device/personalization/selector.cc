@@ -1,7 +1,6 @@
 #include "device/personalization/selector.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <ctime>
 #include <utility>
@@ -10,13 +9,20 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
+#include "device/personalization/explainer.h"
+#include "device/personalization/selection_evidence.h"
 
 namespace lorikeet {
 namespace {
 
-constexpr int kNone = -1;  // index of the bare base
-constexpr size_t kMinDocuments = 4;
-constexpr double kClearlyLost = 3.0;  // standard errors behind the leader
+constexpr int64_t kLeastTokens = 96;     // a candidate
+constexpr int64_t kDocumentTokens = 40;  // of the beginning of a document
+// A persona this likely that explains most of the text may lose a little within the noise.
+constexpr double kNearlyCertain = 0.9;
+// nats a token that a persona must be able to gain.
+constexpr double kLeastGain = 0.005;
+// A part of a blend that is less likely than this is left out.
+constexpr double kLeastPart = 0.05;
 
 // Wall and CPU time since construction.
 class Stopwatch {
@@ -31,333 +37,254 @@ class Stopwatch {
   std::clock_t cpu_start_ = std::clock();
 };
 
-struct StyleRank {
-  int index = 0;
-  double style = 0;
-};
-
-std::vector<StyleRank> RankByStyle(const Catalog& catalog, const StyleCard& owner) {
-  std::vector<StyleRank> ranks;
-  for (size_t i = 0; i < catalog.personas.size(); ++i) {
-    const StyleCard& card = catalog.personas[i].card;
-    ranks.push_back(
-        {.index = static_cast<int>(i),
-         .style = StyleDistance(owner.statistics, card.statistics, catalog.background)});
+// Beginnings of documents, evenly spread over all: as many as give each kDocumentTokens.
+std::vector<Sequence> Beginnings(std::span<const Sequence> documents, int64_t budget) {
+  const auto wanted = static_cast<size_t>(std::max<int64_t>(1, budget / kDocumentTokens));
+  const size_t count = std::min(wanted, documents.size());
+  std::vector<Sequence> beginnings;
+  for (size_t i = 0; i < count; ++i) {
+    const Sequence& document = documents[(2 * i + 1) * documents.size() / (2 * count)];
+    if (document.tokens.size() < 2) continue;
+    const auto rest = static_cast<int64_t>(count - i);
+    const auto most = static_cast<size_t>(std::max<int64_t>(2, budget / rest + 1));
+    Sequence beginning;
+    beginning.tokens.assign(document.tokens.begin(),
+                            document.tokens.begin() + static_cast<std::ptrdiff_t>(
+                                                          std::min(most, document.tokens.size())));
+    budget -= static_cast<int64_t>(beginning.tokens.size()) - 1;
+    beginnings.push_back(std::move(beginning));
   }
-  std::ranges::stable_sort(ranks, {}, &StyleRank::style);
-  return ranks;
+  return beginnings;
 }
 
-// One adapter under test; index kNone is the base.
-struct Candidate {
-  int index = kNone;
-  std::vector<PersonaWeight> weights;
-  std::vector<DocumentLoss> losses;
-  bool live = true;
-};
-
-class Race {
+// The ladder.  One use.
+class Ladder {
  public:
-  Race(const Catalog& catalog, LossSource* meter, std::span<const Sequence> documents)
-      : catalog_(catalog), meter_(meter), documents_(documents) {}
+  Ladder(std::shared_ptr<const Model> model, ThreadPool* pool, const OwnerEvidence& owner,
+         const SelectOptions& options, SelectionEvidence* evidence, Selection* selection)
+      : model_(std::move(model)),
+        pool_(pool),
+        owner_(owner),
+        options_(options),
+        evidence_(*evidence),
+        selection_(*selection) {}
 
-  // Measures in three laps; after each, personas that clearly lost to the leader stop.  The base
-  // runs to the end.
-  absl::Status Run(std::vector<Candidate>* candidates) {
-    const size_t laps = documents_.size() >= 3 * kMinDocuments ? 3 : 1;
-    for (size_t lap = 0; lap < laps; ++lap) {
-      const size_t begin = documents_.size() * lap / laps;
-      const size_t end = documents_.size() * (lap + 1) / laps;
-      std::vector<Candidate*> live;
-      for (Candidate& candidate : *candidates) {
-        if (candidate.live) live.push_back(&candidate);
-      }
-      RETURN_IF_ERROR(Measure(begin, end, live));
-      DropLosers(candidates);
-    }
+  absl::Status Climb(LossSource* losses) {
+    selection_.stages.push_back("style");
+    Weigh(options_.min_fit, &evidence_);
+    if (!Sure() && !evidence_.catalog.axes.empty()) RETURN_IF_ERROR(Explain());
+    RETURN_IF_ERROR(MeasureLosses(losses));
+    Choose();
     return absl::OkStatus();
   }
-
-  // All of them through one pass over the base's weights.
-  absl::Status Measure(size_t begin, size_t end, std::span<Candidate* const> candidates) {
-    std::vector<Adapter> adapters(candidates.size());
-    std::vector<LossCandidate> sides(candidates.size());
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      if (candidates[i]->weights.empty()) continue;
-      adapters[i] = BlendAdapter(catalog_, candidates[i]->weights);
-      sides[i].push_back({.adapter = &adapters[i]});
-    }
-    const auto part = documents_.subspan(begin, end - begin);
-    ASSIGN_OR_RETURN(const auto losses, meter_->Measure(sides, part));
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      candidates[i]->losses.insert(candidates[i]->losses.end(), losses[i].begin(), losses[i].end());
-      tokens_ += PredictedTokens(part);
-    }
-    return absl::OkStatus();
-  }
-
-  int64_t tokens() const { return tokens_; }
 
  private:
-  static void DropLosers(std::vector<Candidate>* candidates) {
-    const Candidate* leader = &candidates->front();
-    for (const Candidate& candidate : *candidates) {
-      if (candidate.live && MeanLoss(candidate.losses) < MeanLoss(leader->losses))
-        leader = &candidate;
+  // Either a persona is, or none is worth a look.
+  bool Sure() const {
+    if (evidence_.order.empty()) return true;
+    const double top = evidence_.personas[evidence_.order.front()].probability;
+    return std::max(top, evidence_.nobody) >= options_.sure;
+  }
+
+  absl::Status Explain() {
+    selection_.stages.push_back("explanation");
+    ASSIGN_OR_RETURN(const auto explainer,
+                     Explainer::Create(model_, pool_, evidence_.catalog.axes));
+    const int64_t tokens =
+        std::min<int64_t>(kExplainTokens, std::max<int64_t>(kLeastTokens, Budget() / 3));
+    ASSIGN_OR_RETURN(const Explanation explanation, explainer->Explain(owner_.held_out, tokens));
+    selection_.card.explanation = explanation.weights;
+    selection_.card.explanation_residual = explanation.residual;
+    selection_.tokens_scored += std::min(tokens, PredictedTokens(owner_.held_out));
+    AddExplanation(explanation, &evidence_);
+    Weigh(options_.min_fit, &evidence_);
+    return absl::OkStatus();
+  }
+
+  // Tokens of all candidates together.
+  int64_t Budget() const {
+    const int64_t most = options_.token_budget * (options_.candidate_count + 1);
+    if (owner_.training_tokens <= 0) return most;
+    const double share =
+        options_.tokens_per_training_token * static_cast<double>(owner_.training_tokens);
+    return std::min(most, static_cast<int64_t>(share) - selection_.tokens_scored);
+  }
+
+  // Personas that hold all but 1 - sure of the probability that any of them has.
+  std::vector<size_t> Likely() const {
+    std::vector<size_t> likely;
+    double left = 1 - evidence_.nobody;
+    for (size_t persona : evidence_.order) {
+      const double probability = evidence_.personas[persona].probability;
+      if (probability <= 0 || static_cast<int>(likely.size()) == options_.candidate_count) break;
+      if (!likely.empty() && left <= (1 - options_.sure) * (1 - evidence_.nobody)) break;
+      likely.push_back(persona);
+      left -= probability;
     }
-    for (Candidate& candidate : *candidates) {
-      if (!candidate.live || &candidate == leader || candidate.index == kNone) continue;
-      const PairedGain behind = ComparePaired(candidate.losses, leader->losses);
-      if (behind.gain > kClearlyLost * behind.standard_error) candidate.live = false;
+    return likely;
+  }
+
+  absl::Status MeasureLosses(LossSource* losses) {
+    std::vector<size_t> likely = Likely();
+    if (evidence_.nobody >= options_.sure) likely.clear();
+    for (size_t persona : likely) {
+      evidence_.measured.push_back(
+          {.weights = {{.index = static_cast<int>(persona)}}, .losses = {}});
+    }
+    if (likely.empty()) return absl::OkStatus();
+    AddMixtures(likely);
+    selection_.stages.push_back("loss");
+    std::unique_ptr<LossMeter> own;
+    if (losses == nullptr) {
+      ASSIGN_OR_RETURN(own, LossMeter::Create(model_, pool_));
+      losses = own.get();
+    }
+    const auto count = static_cast<int64_t>(evidence_.measured.size());
+    const int64_t each =
+        std::clamp(Budget() / count, kLeastTokens, std::max(kLeastTokens, options_.token_budget));
+    const std::vector<Sequence> documents = Beginnings(owner_.held_out, each);
+    RETURN_IF_ERROR(Measure(losses, documents));
+    AddLosses(&evidence_);
+    Weigh(options_.min_fit, &evidence_);
+    return absl::OkStatus();
+  }
+
+  // A blend of the best two where the second is no mere chance.
+  void AddMixtures(std::span<const size_t> likely) {
+    if (!options_.blend || likely.size() < 2) return;
+    const double first = evidence_.personas[likely[0]].probability;
+    const double second = evidence_.personas[likely[1]].probability;
+    if (second < kLeastPart * first) return;
+    evidence_.measured.push_back(
+        {.weights = {{.index = static_cast<int>(likely[0]), .weight = 0.5f},
+                     {.index = static_cast<int>(likely[1]), .weight = 0.5f}},
+         .losses = {}});
+  }
+
+  absl::Status Measure(LossSource* losses, std::span<const Sequence> documents) {
+    std::vector<Adapter> adapters(evidence_.measured.size());
+    std::vector<LossCandidate> sides(evidence_.measured.size());
+    for (size_t i = 0; i < sides.size(); ++i) {
+      if (evidence_.measured[i].is_base()) continue;
+      adapters[i] = BlendAdapter(evidence_.catalog, evidence_.measured[i].weights);
+      sides[i].push_back({.adapter = &adapters[i]});
+    }
+    ASSIGN_OR_RETURN(auto measured, losses->Measure(sides, documents));
+    for (size_t i = 0; i < sides.size(); ++i) {
+      evidence_.measured[i].losses = std::move(measured[i]);
+    }
+    selection_.tokens_scored += PredictedTokens(documents) * static_cast<int64_t>(sides.size());
+    return absl::OkStatus();
+  }
+
+  // The likeliest persona, if it is likelier than none and the model agrees; a blend that holds it
+  // if that predicts clearly better.
+  void Choose() {
+    if (evidence_.order.empty()) return;
+    const size_t best = evidence_.order.front();
+    const PersonaEvidence& persona = evidence_.personas[best];
+    if (persona.probability <= evidence_.nobody) return;
+    const auto single = std::ranges::find_if(evidence_.measured, [&](const MeasuredCandidate& c) {
+      return c.weights.size() == 1 && c.weights[0].index == static_cast<int>(best);
+    });
+    if (single == evidence_.measured.end()) return;  // not likely before its rivals were measured
+    size_t choice = static_cast<size_t>(single - evidence_.measured.begin());
+    for (size_t i = 0; i < evidence_.measured.size(); ++i) {
+      const MeasuredCandidate& blend = evidence_.measured[i];
+      if (!blend.is_blend() || !Holds(blend, best)) continue;
+      const PairedGain over = ComparePaired(evidence_.measured[choice].losses, blend.losses);
+      if (over.gain > over.standard_error) choice = i;
+    }
+    const PairedGain gain = GainOf(evidence_, evidence_.measured[choice]);
+    const bool certain = persona.probability >= kNearlyCertain && persona.style.share >= 0.5;
+    const bool plausible = gain.gain + gain.standard_error > kLeastGain;
+    if (gain.gain > kLeastGain || (certain && plausible && gain.gain > -gain.standard_error)) {
+      evidence_.chosen = choice;
+    } else {
+      evidence_.why_base = absl::StrFormat(
+          "it predicts you worse (held-out loss %.2f against %.2f of the plain model)",
+          MeanLoss(evidence_.measured[choice].losses), MeanLoss(evidence_.base().losses));
     }
   }
 
-  const Catalog& catalog_;
-  LossSource* meter_;
-  std::span<const Sequence> documents_;
-  int64_t tokens_ = 0;
+  static bool Holds(const MeasuredCandidate& candidate, size_t persona) {
+    return std::ranges::any_of(candidate.weights, [&](const PersonaWeight& part) {
+      return part.index == static_cast<int>(persona);
+    });
+  }
+
+  const std::shared_ptr<const Model> model_;
+  ThreadPool* const pool_;
+  const OwnerEvidence& owner_;
+  const SelectOptions& options_;
+  SelectionEvidence& evidence_;
+  Selection& selection_;
 };
 
-// `a` and `b` on the documents both have seen.
-PairedGain Compare(const Candidate& a, const Candidate& b) {
-  const size_t both = std::min(a.losses.size(), b.losses.size());
-  return ComparePaired(std::span(a.losses).first(both), std::span(b.losses).first(both));
-}
-
-double NormalCdf(double z) { return 0.5 * std::erfc(-z / std::sqrt(2.0)); }
-
-double Confidence(const PairedGain& gain) {
-  if (!std::isfinite(gain.standard_error)) return 0.5;
-  return NormalCdf(gain.gain / std::max(gain.standard_error, 1e-6));
-}
-
-// Evenly spread documents until the budget is met.
-std::vector<Sequence> WithinBudget(std::span<const Sequence> documents, int64_t budget) {
-  const int64_t total = PredictedTokens(documents);
-  const double keep = std::min(1.0, static_cast<double>(budget) / static_cast<double>(total));
-  std::vector<Sequence> kept;
-  double credit = 1 - keep / 2;
-  for (const Sequence& document : documents) {
-    credit += keep;
-    if (credit < 1) continue;
-    credit -= 1;
-    kept.push_back(document);
-  }
-  return kept;
-}
-
-// The whole evidence, from which ranking, choice and reason are made.
-struct Evidence {
-  const Catalog& catalog;
-  const SelectOptions& options;
-  std::vector<StyleRank> styles;      // by distance
-  std::vector<Candidate> candidates;  // [0] = base, then personas by style, then perhaps the blend
-  size_t best = 0;                    // chosen candidate
-  std::string why_base;  // set when the base was chosen although a persona was measured
-
-  const Candidate& base() const { return candidates.front(); }
-  bool is_blend(const Candidate& c) const { return c.weights.size() > 1; }
-  std::string IdOf(const Candidate& c) const {
-    if (c.index == kNone) return "base";
-    return is_blend(c) ? "blend" : catalog.personas[static_cast<size_t>(c.index)].id;
-  }
-  const StyleRank& StyleOf(int index) const {
-    return *std::ranges::find(styles, index, &StyleRank::index);
-  }
-};
-
-// Personas that ran to the end, by loss.
-std::vector<size_t> Finishers(const Evidence& evidence) {
-  std::vector<size_t> order;
-  for (size_t i = 1; i < evidence.candidates.size(); ++i) {
-    if (evidence.candidates[i].live) order.push_back(i);
-  }
-  std::ranges::stable_sort(order, {},
-                           [&](size_t i) { return MeanLoss(evidence.candidates[i].losses); });
-  return order;
-}
-
-absl::Status TryBlend(Race* race, size_t documents, Evidence* evidence) {
-  const std::vector<size_t> order = Finishers(*evidence);
-  if (order.size() < 2) return absl::OkStatus();
-  const Candidate& second = evidence->candidates[order[1]];
-  if (Compare(evidence->base(), second).gain <= 0) return absl::OkStatus();
-  Candidate blend;
-  blend.index = evidence->candidates[order[0]].index;
-  blend.weights = {{.index = blend.index, .weight = 0.5f}, {.index = second.index, .weight = 0.5f}};
-  Candidate* const only[] = {&blend};
-  RETURN_IF_ERROR(race->Measure(0, documents, only));
-  evidence->candidates.push_back(std::move(blend));
-  return absl::OkStatus();
-}
-
-void Choose(Evidence* evidence) {
-  const SelectOptions& options = evidence->options;
-  const std::vector<size_t> order = Finishers(*evidence);
-  evidence->best = 0;
-  if (order.empty()) {
-    evidence->why_base = "the base predicts you clearly better";
-    return;
-  }
-  size_t best = order[0];
-  // A blend must be clearly better than a single persona, which is simpler to explain and to
-  // update.
-  if (evidence->is_blend(evidence->candidates[best]) && order.size() > 1) {
-    const PairedGain gain = Compare(evidence->candidates[order[1]], evidence->candidates[best]);
-    if (gain.gain < options.min_gain || gain.gain < gain.standard_error) best = order[1];
-  }
-  const Candidate& winner = evidence->candidates[best];
-  const PairedGain gain = Compare(evidence->base(), winner);
-  const double style = evidence->StyleOf(winner.index).style;
-  const bool near = style <= options.near_style_distance;
-  if (gain.gain <= 0 || (!near && gain.gain < options.min_gain)) {
-    evidence->why_base =
-        absl::StrFormat("it does not lower the held-out loss (%.2f against %.2f of the base)",
-                        MeanLoss(winner.losses), MeanLoss(evidence->base().losses));
-  } else if (!near && gain.gain < options.margin_errors * gain.standard_error) {
-    evidence->why_base =
-        absl::StrFormat("its gain of %.2f nats a token is within the noise (+-%.2f)", gain.gain,
-                        gain.standard_error);
-  } else if (style > options.max_style_distance) {
-    evidence->why_base = absl::StrFormat("its style is too far from yours (more than %.2f)",
-                                         options.max_style_distance);
-  } else {
-    evidence->best = best;
-  }
-}
-
-std::vector<RankedCandidate> Rank(const Evidence& evidence) {
+std::vector<RankedCandidate> Rank(const SelectionEvidence& evidence) {
   std::vector<RankedCandidate> ranked;
-  for (const Candidate& candidate : evidence.candidates) {
+  std::vector<bool> listed(evidence.personas.size(), false);
+  for (const MeasuredCandidate& candidate : evidence.measured) {
     RankedCandidate line;
     line.id = evidence.IdOf(candidate);
-    line.held_out_loss = MeanLoss(candidate.losses);
-    line.score = Compare(evidence.base(), candidate).gain;
+    line.score = evidence.ProbabilityOf(candidate);
+    if (!candidate.losses.empty()) line.held_out_loss = MeanLoss(candidate.losses);
     if (candidate.weights.size() == 1) {
-      line.style_distance = evidence.StyleOf(candidate.index).style;
+      const auto index = static_cast<size_t>(candidate.weights[0].index);
+      line.style_distance = evidence.personas[index].style_distance;
+      line.explanation_distance = evidence.personas[index].explanation_distance;
+      listed[index] = true;
     }
     ranked.push_back(std::move(line));
   }
-  std::ranges::stable_sort(ranked, std::greater<>(), &RankedCandidate::score);
-  for (const StyleRank& style : evidence.styles) {
-    const bool measured = std::ranges::any_of(evidence.candidates, [&](const Candidate& c) {
-      return c.weights.size() == 1 && c.index == style.index;
-    });
-    if (measured) continue;
-    ranked.push_back({.id = evidence.catalog.personas[static_cast<size_t>(style.index)].id,
-                      .score = -style.style,
-                      .style_distance = style.style,
-                      .explanation_distance = std::nullopt,
+  std::swap(ranked.front(), ranked[evidence.chosen]);
+  for (size_t persona : evidence.order) {
+    if (listed[persona]) continue;
+    const PersonaEvidence& line = evidence.personas[persona];
+    ranked.push_back({.id = evidence.IdOf(persona),
+                      .score = line.probability,
+                      .style_distance = line.style_distance,
+                      .explanation_distance = line.explanation_distance,
                       .held_out_loss = std::nullopt});
   }
+  std::stable_sort(ranked.begin() + 1, ranked.end(),
+                   [](const auto& a, const auto& b) { return a.score > b.score; });
   return ranked;
-}
-
-// "formal (style distance 0.08, held-out loss 4.21)".
-std::string Describe(const Evidence& evidence, const Candidate& candidate) {
-  if (candidate.index == kNone)
-    return absl::StrFormat("the base (%.2f)", MeanLoss(candidate.losses));
-  return absl::StrFormat("%s (style distance %.2f, held-out loss %.2f)",
-                         evidence.catalog.personas[static_cast<size_t>(candidate.index)].id,
-                         evidence.StyleOf(candidate.index).style, MeanLoss(candidate.losses));
-}
-
-std::string Reason(const Evidence& evidence, const StyleCard& owner) {
-  std::string reason = absl::StrCat("You write ", owner.sentence, "; ");
-  if (evidence.catalog.personas.empty()) {
-    return absl::StrCat(reason, "the catalog has no personas, so you start from the base.");
-  }
-  const Candidate& chosen = evidence.candidates[evidence.best];
-  const Persona& closest =
-      evidence.catalog.personas[static_cast<size_t>(evidence.styles.front().index)];
-  if (chosen.index == kNone) {
-    const Candidate* best = nullptr;
-    for (const Candidate& candidate : evidence.candidates) {
-      if (candidate.index == kNone || evidence.is_blend(candidate)) continue;
-      if (best == nullptr || Compare(*best, candidate).gain > 0) best = &candidate;
-    }
-    return absl::StrCat(reason, "no persona fits: the best was ", Describe(evidence, *best),
-                        ", but ", evidence.why_base, ", so you start from the base.");
-  }
-  if (evidence.is_blend(chosen)) {
-    absl::StrAppendFormat(
-        &reason,
-        "halves of %s and %s together predict you best (held-out loss %.2f against %.2f of the "
-        "base)",
-        evidence.catalog.personas[static_cast<size_t>(chosen.weights[0].index)].id,
-        evidence.catalog.personas[static_cast<size_t>(chosen.weights[1].index)].id,
-        MeanLoss(chosen.losses), MeanLoss(evidence.base().losses));
-  } else {
-    const Persona& persona = evidence.catalog.personas[static_cast<size_t>(chosen.index)];
-    const std::string traits =
-        SharedTraits(owner.statistics, persona.card.statistics, evidence.catalog.background, 3);
-    absl::StrAppendFormat(
-        &reason, "%s is %s (style distance %.2f%s, held-out loss %.2f against %.2f of the base)",
-        persona.id, &persona == &closest ? "closest" : "the best predictor",
-        evidence.StyleOf(chosen.index).style, traits.empty() ? "" : absl::StrCat(", both ", traits),
-        MeanLoss(chosen.losses), MeanLoss(evidence.base().losses));
-  }
-  const Candidate* next = nullptr;
-  for (const Candidate& candidate : evidence.candidates) {
-    if (&candidate == &chosen || candidate.index == kNone || evidence.is_blend(candidate)) continue;
-    if (next == nullptr || Compare(*next, candidate).gain > 0) next = &candidate;
-  }
-  return absl::StrCat(
-      reason, next == nullptr ? "" : absl::StrCat("; ", Describe(evidence, *next), " was next"),
-      ".");
-}
-
-// Against the strongest rival: for a persona also the base.
-double ConfidenceOf(const Evidence& evidence) {
-  double confidence = 1;
-  const Candidate& chosen = evidence.candidates[evidence.best];
-  for (size_t i = 0; i < evidence.candidates.size(); ++i) {
-    if (i == evidence.best) continue;
-    confidence = std::min(confidence, Confidence(Compare(evidence.candidates[i], chosen)));
-  }
-  return confidence;
 }
 
 }  // namespace
 
 absl::StatusOr<Selection> Select(std::shared_ptr<const Model> model, ThreadPool* pool,
-                                 const Catalog& catalog, const StyleStatistics& style,
-                                 std::span<const Sequence> held_out, const SelectOptions& options) {
+                                 const Catalog& catalog, const OwnerEvidence& owner,
+                                 const SelectOptions& options, LossSource* losses) {
   const Stopwatch watch;
   if (catalog.base_fingerprint != model->fingerprint()) {
     return absl::FailedPreconditionError(absl::StrCat("the catalog was made for base ",
                                                       catalog.base_fingerprint, ", this model is ",
                                                       model->fingerprint()));
   }
-  if (PredictedTokens(held_out) == 0) {
+  if (PredictedTokens(owner.held_out) == 0) {
     return absl::InvalidArgumentError("select: expected at least two tokens of held-out text");
   }
   Selection selection;
-  selection.card = MakeStyleCard(style, catalog.background);
-  Evidence evidence{.catalog = catalog,
-                    .options = options,
-                    .styles = RankByStyle(catalog, selection.card),
-                    .candidates = {Candidate{}},
-                    .why_base = {}};
-  const std::vector<Sequence> documents = WithinBudget(held_out, options.token_budget);
-  for (const StyleRank& rank : evidence.styles) {
-    if (static_cast<int>(evidence.candidates.size()) > options.candidate_count) break;
-    evidence.candidates.push_back(
-        {.index = rank.index, .weights = {{.index = rank.index}}, .losses = {}});
-  }
-  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(model, pool));
-  Race race(catalog, meter.get(), documents);
-  RETURN_IF_ERROR(race.Run(&evidence.candidates));
-  if (options.blend) RETURN_IF_ERROR(TryBlend(&race, documents.size(), &evidence));
+  selection.card = MakeStyleCard(owner.style, catalog.background);
+  SelectionEvidence evidence = GatherStyle(catalog, owner.style, owner.sketches);
+  RETURN_IF_ERROR(
+      Ladder(std::move(model), pool, owner, options, &evidence, &selection).Climb(losses));
 
-  Choose(&evidence);
+  const MeasuredCandidate& chosen = evidence.measured[evidence.chosen];
   selection.ranked = Rank(evidence);
-  const Candidate& chosen = evidence.candidates[evidence.best];
   selection.chosen = evidence.IdOf(chosen);
   selection.weights = chosen.weights;
-  selection.reason = Reason(evidence, selection.card);
-  selection.confidence = ConfidenceOf(evidence);
-  selection.tokens_scored = race.tokens();
+  selection.reason = SelectionReason(evidence, selection.card);
+  // Where the model overruled the likeliest persona, the base is right for another reason.
+  selection.confidence = evidence.why_base.empty()
+                             ? evidence.ProbabilityOf(chosen)
+                             : 1 - evidence.personas[evidence.order.front()].probability;
+  selection.share =
+      chosen.is_base()
+          ? 1
+          : evidence.personas[static_cast<size_t>(chosen.weights.front().index)].style.share;
   selection.seconds = watch.Seconds();
   selection.cpu_seconds = watch.CpuSeconds();
   return selection;
@@ -365,12 +292,17 @@ absl::StatusOr<Selection> Select(std::shared_ptr<const Model> model, ThreadPool*
 
 absl::StatusOr<Selection> Select(std::shared_ptr<const Model> model, ThreadPool* pool,
                                  const Catalog& catalog, const TextSplit& split,
-                                 const SelectOptions& options) {
+                                 const SelectOptions& options, LossSource* losses) {
   // No persona was trained on this text, so all of it is held out; only the judge's part stays
   // untouched.
   std::vector<Sequence> documents = split.selection;
   documents.insert(documents.end(), split.train.begin(), split.train.end());
-  return Select(std::move(model), pool, catalog, split.style, documents, options);
+  return Select(std::move(model), pool, catalog,
+                {.style = split.style,
+                 .sketches = split.sketches,
+                 .held_out = documents,
+                 .training_tokens = PredictedTokens(split.train)},
+                options, losses);
 }
 
 }  // namespace lorikeet
