@@ -51,4 +51,13 @@ absl::Status AtomicFile::Commit() {
   return SyncDirectoryOf(path_);
 }
 
+absl::Status CheckWritable(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path, ": expected the name of a file to write, found a directory"));
+  }
+  return AtomicFile::Create(path).status();
+}
+
 }  // namespace lorikeet

@@ -38,6 +38,11 @@ class AtomicFile {
   FileDescriptor file_;
 };
 
+// Whether a file can be made at `path`: asked before work that takes long, since afterwards is too
+// late.  Leaves nothing behind, touches nothing that is there.  FAILED_PRECONDITION: a directory;
+// else as Create.
+absl::Status CheckWritable(const std::string& path);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_COMMON_BASE_ATOMIC_FILE_H_

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "device/personalization/text_check.h"
 
 namespace lorikeet {
 namespace {
@@ -38,18 +39,21 @@ size_t CutPoint(std::string_view text, size_t max_bytes) {
   return cut;
 }
 
-std::vector<std::string_view> Pieces(std::span<const PrivateText> documents) {
-  size_t bytes = 0, count = 0;
+std::vector<std::string_view> Pieces(std::span<const PrivateText> documents, Repeats* left_out) {
+  std::vector<std::string_view> views;
   for (const PrivateText& document : documents) {
-    bytes += document.size_bytes();
-    if (!IsBlank(document.Open(Access()))) ++count;
+    if (!IsBlank(document.Open(Access()))) views.push_back(document.Open(Access()));
   }
+  views = CollapseRepeats(views, left_out);
+  const size_t count = views.size();
+  size_t bytes = 0;
+  for (std::string_view view : views) bytes += view.size();
   const size_t limit = count >= kFewPieces
                            ? kMaxPieceBytes
                            : std::clamp(bytes / kFewPieces, kMinPieceBytes, kMaxPieceBytes);
   std::vector<std::string_view> pieces;
-  for (const PrivateText& document : documents) {
-    for (std::string_view piece : CutText(document.Open(Access()), limit)) pieces.push_back(piece);
+  for (std::string_view view : views) {
+    for (std::string_view piece : CutText(view, limit)) pieces.push_back(piece);
   }
   return pieces;
 }
@@ -123,7 +127,11 @@ StyleStatistics CountStyle(std::span<const PrivateText> documents) {
 
 absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
                                     const SplitOptions& options) {
-  const std::vector<std::string_view> pieces = Pieces(text.documents);
+  TextSplit split;
+  Repeats left_out;
+  const std::vector<std::string_view> pieces = Pieces(text.documents, &left_out);
+  RETURN_IF_ERROR(CheckWritten(pieces));
+  split.notice = RepeatsNotice(left_out);
   const std::span<const std::string_view> all(pieces);
   const bool judge_given = !text.judge.empty();
   const size_t judge_begin = judge_given ? all.size() : TailBegin(all, options.judge_share);
@@ -131,7 +139,6 @@ absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
   const size_t selection_begin =
       TailBegin(rest, options.selection_share / (judge_given ? 1.0 : 1.0 - options.judge_share));
 
-  TextSplit split;
   split.train = Tokenize(model, rest.subspan(0, selection_begin), options.window_tokens);
   split.selection = Tokenize(model, rest.subspan(selection_begin), options.window_tokens);
   split.judge = judge_given ? TokenizeDocuments(model, text.judge, options.window_tokens)
@@ -142,13 +149,10 @@ absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
       split.judge.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("too little text to personalize: expected at least ", options.min_tokens,
-                     " tokens in three pieces or more, found ", tokens, " in ", pieces.size()));
+                     " tokens in three pieces or more, found ", tokens, " in ", pieces.size(),
+                     split.notice.empty() ? "" : absl::StrCat(" (", split.notice, ")")));
   }
   split.style = CountStyle(rest);
-  const size_t sketches = std::min(kMostSketches, rest.size());
-  for (size_t i = 0; i < sketches; ++i) {
-    split.sketches.push_back(SketchDocument(rest[i * rest.size() / sketches]));
-  }
   return split;
 }
 

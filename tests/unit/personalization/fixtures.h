@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,20 +30,30 @@ inline ThreadPool* TestPool() {
   return pool;
 }
 
-// Two voices that share no habit: shouting lists of one letter, and quiet dotted lines.
+// Digit `slot` of `number` in base three, as a word: 81 numbers give 81 choices of four words.
+inline std::string WordOf(int number, int slot, const std::array<const char*, 3>& words) {
+  for (int i = 0; i < slot; ++i) number /= 3;
+  return words[static_cast<size_t>(number % 3)];
+}
+
+// Two voices that share no habit: shouting lists of few words, and quiet dotted lines.  All texts
+// of a voice differ (up to 81): copies are left out of what is learned.
 inline std::vector<std::string> ShoutingTexts(int count) {
+  constexpr std::array<const char*, 3> kWords = {"ZAP", "WOW", "OH"};
   std::vector<std::string> texts;
   for (int i = 0; i < count; ++i) {
-    texts.push_back("ZAP! WOW! ZAP ZAP! OH WOW! " + std::string(i % 3 == 0 ? "ZAP! WOW!" : "WOW!"));
+    texts.push_back("ZAP! " + WordOf(i, 0, kWords) + "! ZAP " + WordOf(i, 1, kWords) + "! OH " +
+                    WordOf(i, 2, kWords) + "! " + WordOf(i, 3, kWords) + "!");
   }
   return texts;
 }
 
 inline std::vector<std::string> QuietTexts(int count) {
+  constexpr std::array<const char*, 3> kWords = {"nine", "one", "minus"};
   std::vector<std::string> texts;
   for (int i = 0; i < count; ++i) {
-    texts.push_back("nine minus nine; one, nine, " + std::string(i % 3 == 0 ? "nine" : "one") +
-                    ", minus one; nine, one.");
+    texts.push_back("nine minus " + WordOf(i, 0, kWords) + "; one, " + WordOf(i, 1, kWords) + ", " +
+                    WordOf(i, 2, kWords) + ", minus one; nine, " + WordOf(i, 3, kWords) + ".");
   }
   return texts;
 }
