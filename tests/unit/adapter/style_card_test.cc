@@ -114,6 +114,20 @@ TEST(StyleCardTest, ExplainsInWordsAndTraits) {
   EXPECT_EQ(SharedTraits(texter.statistics, other.statistics, background, 0), "");
 }
 
+TEST(StyleCardTest, ClaimsNothingAboutALanguageItCannotRead) {
+  const StyleBackground background = MakeStyleBackground(kNeutral, 30);
+  std::string german;
+  for (int i = 0; i < 3; ++i) {
+    german +=
+        "Gestern sind wir mit dem Zug nach Hause gefahren, weil das Wetter schlecht war und "
+        "niemand mehr Lust hatte zu laufen. ";
+  }
+  const std::string_view text = german;
+  EXPECT_THAT(MakeStyleCard(CountStyle({&text, 1}), background).sentence, HasSubstr("language"));
+  EXPECT_THAT(MakeStyleCard(CountStyle(kFormal), background).sentence,
+              testing::Not(HasSubstr("language")));
+}
+
 TEST(StyleCardTest, JsonRoundTripIsExactAndSmall) {
   const StyleBackground background = MakeStyleBackground(kNeutral, 30);
   const StyleCard card = MakeStyleCard(CountStyle(kTexter), background);
