@@ -153,6 +153,10 @@ absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
                      split.notice.empty() ? "" : absl::StrCat(" (", split.notice, ")")));
   }
   split.style = CountStyle(rest);
+  const size_t sketches = std::min(kMostSketches, rest.size());
+  for (size_t i = 0; i < sketches; ++i) {
+    split.sketches.push_back(SketchDocument(rest[i * rest.size() / sketches]));
+  }
   return split;
 }
 

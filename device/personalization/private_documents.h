@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/adapter/style_card.h"
+#include "common/adapter/style_match.h"
 #include "device/model/model.h"
 #include "device/trainer/gradient.h"
 #include "device/vault/private_text.h"
@@ -36,10 +37,15 @@ struct OwnerText {
   std::vector<PrivateText> judge;
 };
 
+inline constexpr size_t kMostSketches = 256;
+
 struct TextSplit {
   std::vector<Sequence> train, selection, judge;
   StyleStatistics style;  // of train and selection
-  std::string notice;     // for the owner: what was left out (text_check.h); mostly empty
+  StyleStatistics style;  // of train and selection
+  // Of pieces of both, evenly spread, at most kMostSketches.
+  std::vector<DocumentSketch> sketches;
+  std::string notice;  // for the owner: what was left out (text_check.h); mostly empty
 };
 
 // Copies are left out first (text_check.h).  INVALID_ARGUMENT: no text; noise, not text; fewer than
