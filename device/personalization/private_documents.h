@@ -42,7 +42,6 @@ inline constexpr size_t kMostSketches = 256;
 struct TextSplit {
   std::vector<Sequence> train, selection, judge;
   StyleStatistics style;  // of train and selection
-  StyleStatistics style;  // of train and selection
   // Of pieces of both, evenly spread, at most kMostSketches.
   std::vector<DocumentSketch> sketches;
   std::string notice;  // for the owner: what was left out (text_check.h); mostly empty
