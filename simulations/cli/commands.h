@@ -10,6 +10,7 @@ void AddRunCommand(Program& program);
 void AddFuzzCommand(Program& program);
 void AddScaleCommand(Program& program);
 void AddParametersCommand(Program& program);
+void AddSelectionCommand(Program& program);
 
 }  // namespace lorikeet
 

@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   lorikeet::AddFuzzCommand(program);
   lorikeet::AddScaleCommand(program);
   lorikeet::AddParametersCommand(program);
+  lorikeet::AddSelectionCommand(program);
   lorikeet::AddFleetReportCommand(program);
   return program.Main(argc, argv);
 }
