@@ -1,8 +1,8 @@
 // Select, warm-start, train, judge: the owner's adapter from the owner's text, on the owner's
 // device.
 //
-// The last part of the text judges: base, chosen persona, the personalized model and, if there is
-// one, the adapter that was there before, in nats a token.  The best stays.
+// The last part of the text judges (judge.h): base, chosen persona, the personalized model and, if
+// there is one, the adapter that was there before.  What surely beats the rest stays.
 #ifndef LORIKEET_DEVICE_PERSONALIZATION_PERSONALIZER_H_
 #define LORIKEET_DEVICE_PERSONALIZATION_PERSONALIZER_H_
 
@@ -17,44 +17,40 @@
 #include "common/base/clock.h"
 #include "common/base/thread_pool.h"
 #include "device/model/model.h"
+#include "device/personalization/judge.h"
 #include "device/personalization/personal_adapter.h"
 #include "device/personalization/private_documents.h"
+#include "device/personalization/residual.h"
 #include "device/personalization/selector.h"
 #include "device/trainer/trainer.h"
 
 namespace lorikeet {
 
-struct PersonalizeOptions {
+struct PersonalizeOptions : ResidualOptions {
   SplitOptions split;
   SelectOptions select;
-  TrainOptions train;  // see DefaultPersonalTraining
-  int rank = 8;        // of the residual
-  float alpha = 16;
-  std::vector<Module> modules;  // empty = all
-  double min_gain = 0.002;      // nats a token by which the new adapter must beat everything else
+  JudgeOptions judge;
   // The adapter in use until now; judged with the rest.  One for another base is ignored, and the
   // verdict says so.
   std::optional<PersonalAdapter> existing;
 };
-TrainOptions DefaultPersonalTraining();
-
-enum class Outcome {
-  kKept,         // the newly trained adapter is best: `adapter` holds it
-  kPersonaOnly,  // training did not help: `adapter` holds the bare persona
-  kRolledBack,   // what was there (the existing adapter, or the base) is best: `adapter` is empty
-};
 
 struct PersonalizeResult {
   Selection selection;
-  TrainResult training;  // of the residual
+  TrainResult training;     // of the residual; its eval_loss is that of the selection part
+  float persona_scale = 1;  // strengths that were chosen (residual.h)
+  float residual_scale = 1;
+  std::vector<JudgedSide> sides;  // losses of the judge's documents
+  Verdict judgement;
+  // Of the judgement: kKept and kPersonaOnly leave an adapter, the other nothing.
   Outcome outcome = Outcome::kRolledBack;
   std::optional<PersonalAdapter> adapter;
-  double loss_base = 0;  // on the judge's part, nats a token
-  double loss_persona = 0;
+  double loss_base = 0;     // on the judge's part, nats a token
+  double loss_persona = 0;  // the base's where no persona was chosen
   double loss_personalized = 0;
   std::optional<double> loss_existing;
   int64_t judge_tokens = 0;
-  std::string verdict;
+  std::string verdict;  // the judgement's words, and what was not compared
 };
 
 // Called as each stage begins: "selecting", "training", "judging".
