@@ -58,6 +58,9 @@ struct StyleCard {
   double explanation_residual = 1;
   std::string sentence;      // "short, lower-case messages with many exclamation marks"
   double self_evidence = 0;  // style_match.h: SelfEvidence; 0: not known
+  // By how much the persona predicts text like its own, held out of training, better than the bare
+  // base, nats a token; 0: not known.
+  double gain = 0;
 };
 
 // Counts over documents.  Empty documents are allowed and change nothing but the document count.
@@ -65,7 +68,8 @@ StyleStatistics CountStyle(std::span<const std::string_view> documents);
 // Groups documents into chunks of about `chunk_words` words and takes robust statistics over them.
 StyleBackground MakeStyleBackground(std::span<const std::string_view> documents,
                                     int chunk_words = 80);
-// Statistics and sentence; the explanation and self_evidence are left as they are by default.
+// Statistics and sentence; the explanation, self_evidence and gain are left as they are by
+// default.
 StyleCard MakeStyleCard(StyleStatistics statistics, const StyleBackground& background);
 // Weights in [-1, 1] on StyleTraitNames().
 std::vector<double> StyleTraits(const StyleStatistics& statistics,

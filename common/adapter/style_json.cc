@@ -116,8 +116,8 @@ absl::Status CheckStyleCard(const StyleCard& card) {
   RETURN_IF_ERROR(CheckVector(s.words, StyleFunctionWords().size(), 0, 1e6, "words"));
   RETURN_IF_ERROR(CheckVector(s.sketch, kStyleSketchBins, 0, 1, "sketch"));
   RETURN_IF_ERROR(CheckVector(card.explanation, card.explanation.size(), 0, 1e6, "explanation"));
-  const double of_itself[] = {card.explanation_residual, card.self_evidence};
-  RETURN_IF_ERROR(CheckVector(of_itself, 2, 0, 1e3, "residual or self evidence"));
+  const double of_itself[] = {card.explanation_residual, card.self_evidence, card.gain};
+  RETURN_IF_ERROR(CheckVector(of_itself, 3, 0, 1e3, "residual, self evidence or gain"));
   if (s.document_count < 0 || s.word_count < 0 || s.feature_count < 0) {
     return absl::InvalidArgumentError("style card: expected counts of at least 0");
   }
@@ -152,6 +152,7 @@ std::string StyleCardToJson(const StyleCard& card) {
   object["explanation"] = card.explanation;
   object["explanation_residual"] = card.explanation_residual;
   object["self_evidence"] = card.self_evidence;
+  object["gain"] = card.gain;
   object["sentence"] = card.sentence;
   return object.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace);
 }
@@ -168,6 +169,7 @@ absl::StatusOr<StyleCard> StyleCardFromJson(std::string_view text) {
   RETURN_IF_ERROR(ReadVector(object, "explanation", &card.explanation));
   RETURN_IF_ERROR(ReadNumber(object, "explanation_residual", &card.explanation_residual));
   RETURN_IF_ERROR(ReadNumber(object, "self_evidence", &card.self_evidence));
+  RETURN_IF_ERROR(ReadNumber(object, "gain", &card.gain));
   const auto sentence = object.find("sentence");
   if (sentence == object.end() || !sentence->is_string()) {
     return absl::InvalidArgumentError("style card: expected a string \"sentence\"");

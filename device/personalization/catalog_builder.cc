@@ -8,6 +8,7 @@
 #include "common/adapter/style_match.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/personalization/explainer.h"
 #include "device/personalization/private_documents.h"
 #include "device/trainer/gradient_basis.h"
 
@@ -23,6 +24,20 @@ std::vector<Sequence> TokenizePublic(const Model& model, std::span<const std::st
   return TokenizeDocuments(model, texts, window_tokens);
 }
 
+// Seed text is public and read once: more of it than of an owner's text.
+constexpr int64_t kPersonaExplainTokens = 8 * kExplainTokens;
+
+absl::Status ExplainCard(std::shared_ptr<const Model> model, ThreadPool* pool,
+                         const ExplanationAxes& axes, std::span<const Sequence> documents,
+                         StyleCard* card) {
+  if (axes.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto explainer, Explainer::Create(std::move(model), pool, axes));
+  ASSIGN_OR_RETURN(Explanation explanation, explainer->Explain(documents, kPersonaExplainTokens));
+  card->explanation = std::move(explanation.weights);
+  card->explanation_residual = explanation.residual;
+  return absl::OkStatus();
+}
+
 std::vector<std::string_view> Views(std::span<const std::string> documents) {
   return {documents.begin(), documents.end()};
 }
@@ -35,6 +50,9 @@ absl::StatusOr<Catalog> InitCatalog(std::shared_ptr<const Model> model, ThreadPo
   std::vector<Sequence> sequences = TokenizePublic(*model, public_documents, options.window_tokens);
   if (sequences.empty()) {
     return absl::InvalidArgumentError("public text: expected at least two tokens, found none");
+  }
+  for (Sequence& seed : TokenizePublic(*model, options.seed_documents, options.window_tokens)) {
+    sequences.push_back(std::move(seed));
   }
   const AdapterSpec spec{.kind = AdapterKind::kCore,
                          .rank = options.rank,
@@ -56,6 +74,9 @@ absl::StatusOr<Catalog> InitCatalog(std::shared_ptr<const Model> model, ThreadPo
   catalog.basis = std::move(adapter.matrices);
   for (AdapterMatrix& matrix : catalog.basis) matrix.core.clear();
   catalog.background = MakeStyleBackground(Views(public_documents));
+  if (!options.axes.axes.empty()) {
+    ASSIGN_OR_RETURN(catalog.axes, MakeAxes(model, pool, options.axes, public_documents));
+  }
   RETURN_IF_ERROR(CheckCatalog(catalog));
   return catalog;
 }
@@ -64,7 +85,8 @@ TrainOptions DefaultPersonaTraining() {
   TrainOptions options;
   options.epochs = 8;
   options.batch_size = 8;
-  options.learning_rate = 2e-2;
+  // 2e-2 gains as much on strong styles and half of it on novelists (0.02 nats instead of 0.04).
+  options.learning_rate = 8e-3;
   options.warmup_steps = 2;
   options.precision = TrainPrecision::kFast;
   return options;
@@ -85,6 +107,7 @@ absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, Thr
          .card = {}});
   }
   Persona& persona = next.personas[static_cast<size_t>(index)];
+  const double gain_before = persona.card.gain;
   persona.card = MakeStyleCard(CountStyle(Views(seed_documents)), next.background);
   persona.card.self_evidence = SelfEvidence(Views(seed_documents), next.background);
   RETURN_IF_ERROR(CheckCatalog(next));
@@ -100,8 +123,16 @@ absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, Thr
   if (train_set.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("persona ", ToAbsl(id), ": no seed text"));
   }
+  RETURN_IF_ERROR(ExplainCard(model, pool, next.axes,
+                              TokenizePublic(*model, seed_documents, options.window_tokens),
+                              &persona.card));
   ASSIGN_OR_RETURN(TrainResult result, Train(model, pool, clock, PersonaAdapter(next, index), {},
                                              train_set, eval_set, options.train, progress));
+  double gained = 0;
+  for (const LossPoint& point : result.eval_loss) {
+    gained = std::max(gained, result.eval_loss.front().loss - point.loss);
+  }
+  persona.card.gain = gain_before + gained;
   persona.cores.clear();
   for (const AdapterMatrix& matrix : result.adapter.matrices) {
     persona.cores.insert(persona.cores.end(), matrix.core.begin(), matrix.core.end());

@@ -16,9 +16,12 @@ namespace lorikeet {
 namespace {
 
 constexpr int64_t kLeastTokens = 96;     // a candidate
-constexpr int64_t kDocumentTokens = 40;  // of the beginning of a document
-// A persona this likely that explains most of the text may lose a little within the noise.
-constexpr double kNearlyCertain = 0.9;
+constexpr int64_t kDocumentTokens = 16;  // of the beginning of a document
+// What is believed of a persona's gain before it is measured: the gain on its own text, for the
+// share that reads like it; this much of it may be missing (standard deviation), and a little more.
+constexpr double kGainDoubt = 0.5, kLeastDoubt = 0.03;
+// A few documents look more alike than they are: standard error of one document's loss a token.
+constexpr double kDocumentSpread = 0.3;
 // nats a token that a persona must be able to gain.
 constexpr double kLeastGain = 0.005;
 // A part of a blend that is less likely than this is left out.
@@ -180,31 +183,49 @@ class Ladder {
   // The likeliest persona, if it is likelier than none and the model agrees; a blend that holds it
   // if that predicts clearly better.
   void Choose() {
-    if (evidence_.order.empty()) return;
-    const size_t best = evidence_.order.front();
+    size_t choice = 0;
+    for (size_t i = 1; i < evidence_.measured.size(); ++i) {
+      const MeasuredCandidate& single = evidence_.measured[i];
+      if (single.is_blend()) continue;
+      if (choice == 0 ||
+          evidence_.ProbabilityOf(single) > evidence_.ProbabilityOf(evidence_.measured[choice])) {
+        choice = i;
+      }
+    }
+    if (choice == 0) return;  // no persona was worth a look
+    const auto best = static_cast<size_t>(evidence_.measured[choice].weights[0].index);
     const PersonaEvidence& persona = evidence_.personas[best];
     if (persona.probability <= evidence_.nobody) return;
-    const auto single = std::ranges::find_if(evidence_.measured, [&](const MeasuredCandidate& c) {
-      return c.weights.size() == 1 && c.weights[0].index == static_cast<int>(best);
-    });
-    if (single == evidence_.measured.end()) return;  // not likely before its rivals were measured
-    size_t choice = static_cast<size_t>(single - evidence_.measured.begin());
     for (size_t i = 0; i < evidence_.measured.size(); ++i) {
       const MeasuredCandidate& blend = evidence_.measured[i];
       if (!blend.is_blend() || !Holds(blend, best)) continue;
       const PairedGain over = ComparePaired(evidence_.measured[choice].losses, blend.losses);
       if (over.gain > over.standard_error) choice = i;
     }
-    const PairedGain gain = GainOf(evidence_, evidence_.measured[choice]);
-    const bool certain = persona.probability >= kNearlyCertain && persona.style.share >= 0.5;
-    const bool plausible = gain.gain + gain.standard_error > kLeastGain;
-    if (gain.gain > kLeastGain || (certain && plausible && gain.gain > -gain.standard_error)) {
+    if (ExpectedGain(persona, evidence_.measured[choice]) > kLeastGain) {
       evidence_.chosen = choice;
     } else {
       evidence_.why_base = absl::StrFormat(
           "it predicts you worse (held-out loss %.2f against %.2f of the plain model)",
           MeanLoss(evidence_.measured[choice].losses), MeanLoss(evidence_.base().losses));
     }
+  }
+
+  // nats a token, of a candidate that is `persona` or holds it: what its card promises, weighed
+  // with what was measured.
+  double ExpectedGain(const PersonaEvidence& persona, const MeasuredCandidate& candidate) const {
+    const size_t index = static_cast<size_t>(&persona - evidence_.personas.data());
+    const double promised =
+        persona.probability * persona.style.share * evidence_.catalog.personas[index].card.gain;
+    const double doubt = kGainDoubt * promised + kLeastDoubt;
+    const PairedGain measured = GainOf(evidence_, candidate);
+    const auto documents = static_cast<double>(candidate.losses.size());
+    if (documents < 1) return promised;
+    const double spread =
+        std::max(kDocumentSpread / std::sqrt(documents),
+                 std::isfinite(measured.standard_error) ? measured.standard_error : 0);
+    const double trust = doubt * doubt / (doubt * doubt + spread * spread);
+    return promised + trust * (measured.gain - promised);
   }
 
   static bool Holds(const MeasuredCandidate& candidate, size_t persona) {

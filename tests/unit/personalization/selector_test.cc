@@ -40,7 +40,10 @@ TEST(SelectorTest, ChoosesTheVoiceAndSaysWhy) {
 TEST(SelectorTest, TheBaseWinsWhenNothingFits) {
   Catalog catalog = TwoPersonas();
   // Personas whose cores do nothing: no gain over the base, however close the style.
-  for (Persona& persona : catalog.personas) std::ranges::fill(persona.cores, 0.0f);
+  for (Persona& persona : catalog.personas) {
+    std::ranges::fill(persona.cores, 0.0f);
+    persona.card.gain = 0;
+  }
   const auto selection =
       Select(LoadTinyModel(), TestPool(), catalog, SplitOf(ShoutingTexts(24)), {});
   ASSERT_TRUE(selection.ok()) << selection.status();
