@@ -35,6 +35,8 @@ struct SplitOptions {
 struct OwnerText {
   std::vector<PrivateText> documents;
   std::vector<PrivateText> judge;
+  // Of the vault, ascending: what may shape an adapter trained on this.  Empty: not from a vault.
+  std::vector<int64_t> record_ids = {};
 };
 
 inline constexpr size_t kMostSketches = 256;

@@ -70,6 +70,7 @@ struct VaultAdapter {
   std::string path;  // absolute
   std::string model = {};
   std::string catalog = {};
+  std::string catalog_key = {};  // file of the key that must have signed it; empty: any catalog
   int residual_rank = 0;
   bool rebuild = false;  // forgetting deleted it, and it waits to be made again
 };
@@ -124,11 +125,12 @@ class Vault {
   // Adapters trained on this vault's text.  Remember one before its training starts; a second one
   // of the same path replaces the first.
   absl::Status RememberAdapter(const VaultAdapter& adapter);
+  absl::Status DropAdapter(const std::string& path);
   absl::StatusOr<std::vector<VaultAdapter>> Adapters() const;
   // Records that were forgotten or have expired, and that adapters may still know: ascending.
   absl::StatusOr<std::vector<int64_t>> Unsettled() const;
-  // In one step: nobody knows the Unsettled records any more, and these are the adapters now.
-  absl::Status Settle(const std::vector<VaultAdapter>& adapters);
+  // No adapter knows these any more.
+  absl::Status Settle(const std::vector<int64_t>& ids);
 
   absl::StatusOr<std::vector<VaultSource>> Sources() const;
   absl::Status SetConsent(std::string_view source, const SourceConsent& consent);
@@ -172,6 +174,7 @@ class Vault {
   absl::Status InsertRecord(int64_t source_id, std::string_view text, const Hash256& tag,
                             int64_t* id);
   absl::Status DeleteRecords(const std::vector<int64_t>& ids);
+  absl::Status ChangeAdapters(const std::string& path, const VaultAdapter* adapter);
   absl::Status AddUnsettled(const std::vector<int64_t>& ids);
   absl::Status Compact();
   absl::Status EmptyJournal();

@@ -1,8 +1,8 @@
 // Forgetting: records leave the file, and the adapters that may know them are remembered.
 //
-// meta rows: "adapters" = sealed [{"path", "model", "catalog", "rank", "rebuild"}], "unsettled" =
-// sealed list of record ids.  The unsettled ids are written in the transaction that deletes the
-// records, so a program that dies afterwards cannot lose them.
+// meta rows: "adapters" = sealed [{"path", "model", "catalog", "catalog_key", "rank", "rebuild"}],
+// "unsettled" = sealed list of record ids.  The unsettled ids are written in the transaction that
+// deletes the records, so a program that dies afterwards cannot lose them.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -25,6 +25,7 @@ std::string EncodeAdapters(const std::vector<VaultAdapter>& adapters) {
     list.push_back({{"path", adapter.path},
                     {"model", adapter.model},
                     {"catalog", adapter.catalog},
+                    {"catalog_key", adapter.catalog_key},
                     {"rank", adapter.residual_rank},
                     {"rebuild", adapter.rebuild}});
   }
@@ -110,10 +111,16 @@ absl::Status Vault::ApplyRetention() {
 }
 
 absl::Status Vault::RememberAdapter(const VaultAdapter& adapter) {
+  return ChangeAdapters(adapter.path, &adapter);
+}
+
+absl::Status Vault::DropAdapter(const std::string& path) { return ChangeAdapters(path, nullptr); }
+
+absl::Status Vault::ChangeAdapters(const std::string& path, const VaultAdapter* adapter) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
   ASSIGN_OR_RETURN(std::vector<VaultAdapter> adapters, Adapters());
-  std::erase_if(adapters, [&](const VaultAdapter& a) { return a.path == adapter.path; });
-  adapters.push_back(adapter);
+  std::erase_if(adapters, [&](const VaultAdapter& a) { return a.path == path; });
+  if (adapter != nullptr) adapters.push_back(*adapter);
   RETURN_IF_ERROR(SetSealedMeta(kAdapters, EncodeAdapters(adapters)));
   return transaction.Commit();
 }
@@ -128,6 +135,7 @@ absl::StatusOr<std::vector<VaultAdapter>> Vault::Adapters() const {
     adapters.push_back({.path = entry.value("path", ""),
                         .model = entry.value("model", ""),
                         .catalog = entry.value("catalog", ""),
+                        .catalog_key = entry.value("catalog_key", ""),
                         .residual_rank = entry.value("rank", 0),
                         .rebuild = entry.value("rebuild", false)});
   }
@@ -152,10 +160,11 @@ absl::Status Vault::AddUnsettled(const std::vector<int64_t>& ids) {
   return SetSealedMeta(kUnsettled, json(all).dump());
 }
 
-absl::Status Vault::Settle(const std::vector<VaultAdapter>& adapters) {
+absl::Status Vault::Settle(const std::vector<int64_t>& ids) {
   ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
-  RETURN_IF_ERROR(SetSealedMeta(kAdapters, EncodeAdapters(adapters)));
-  RETURN_IF_ERROR(SetSealedMeta(kUnsettled, "[]"));
+  ASSIGN_OR_RETURN(std::vector<int64_t> all, Unsettled());
+  std::erase_if(all, [&](int64_t id) { return std::ranges::find(ids, id) != ids.end(); });
+  RETURN_IF_ERROR(SetSealedMeta(kUnsettled, json(all).dump()));
   return transaction.Commit();
 }
 

@@ -139,11 +139,12 @@ TEST_F(VaultForgetTest, ForgottenAndExpiredRecordsStayUnsettledUntilAdaptersFoll
   EXPECT_EQ(vault->Forget({99}).code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(vault->Unsettled().value().size(), 3u);
 
-  ASSERT_TRUE(vault->Settle({{.path = "/other.gguf"}}).ok());
+  ASSERT_TRUE(vault->Settle({2, 5}).ok());
   vault = Open();
-  EXPECT_TRUE(vault->Unsettled().value().empty());
-  ASSERT_EQ(vault->Adapters().value().size(), 1u);
-  EXPECT_EQ(vault->Adapters().value()[0].path, "/other.gguf");
+  EXPECT_EQ(vault->Unsettled().value(), (std::vector<int64_t>{3}));
+  EXPECT_EQ(vault->Adapters().value().size(), 1u);
+  ASSERT_TRUE(vault->DropAdapter("/me.gguf").ok());
+  EXPECT_TRUE(vault->Adapters().value().empty());
 }
 
 TEST_F(VaultForgetTest, LotsAreUniformAndNeverChange) {
