@@ -79,7 +79,22 @@ absl::Status CheckBasisMatrix(const AdapterMatrix& matrix, int rank) {
   return absl::OkStatus();
 }
 
-absl::Status CheckPersona(const Persona& persona, int64_t block_size) {
+// Weights on all words of the axes, or none.
+absl::Status CheckExplanation(const Persona& persona, const ExplanationAxes& axes) {
+  const std::vector<double>& weights = persona.card.explanation;
+  const double residual = persona.card.explanation_residual;
+  if (!weights.empty() && weights.size() != axes.words.size()) {
+    return Bad(absl::StrCat("persona ", persona.id, ": an explanation of ", weights.size(),
+                            " weights, expected ", axes.words.size(), ", one a word"));
+  }
+  if (!(residual >= 0 && residual <= 1)) {
+    return Bad(absl::StrCat("persona ", persona.id, ": explanation residual ", residual,
+                            ", expected 0 to 1"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckPersona(const Persona& persona, int64_t block_size, const ExplanationAxes& axes) {
   if (!ValidId(persona.id)) {
     return Bad(
         absl::StrCat("persona id \"", persona.id,
@@ -91,6 +106,7 @@ absl::Status CheckPersona(const Persona& persona, int64_t block_size) {
   }
   if (!AllFinite(persona.cores))
     return Bad(absl::StrCat("persona ", persona.id, ": non-finite core value"));
+  RETURN_IF_ERROR(CheckExplanation(persona, axes));
   return Annotate(CheckStyleCard(persona.card), absl::StrCat("persona ", persona.id));
 }
 
@@ -244,7 +260,7 @@ absl::Status CheckCatalog(const Catalog& catalog) {
     return Bad(absl::StrCat("more than ", kMaxPersonas, " personas"));
   std::set<std::string_view> ids;
   for (const Persona& persona : catalog.personas) {
-    RETURN_IF_ERROR(CheckPersona(persona, catalog.block_size()));
+    RETURN_IF_ERROR(CheckPersona(persona, catalog.block_size(), catalog.axes));
     if (!ids.insert(persona.id).second)
       return Bad(absl::StrCat("two personas are called ", persona.id));
   }

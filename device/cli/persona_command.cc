@@ -1,4 +1,4 @@
-// lorikeet persona init|train|card|list: personas and catalogs from public text.
+// lorikeet persona init|train: catalogs and personas from public text.
 #include <memory>
 #include <utility>
 
@@ -8,11 +8,11 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
-#include "device/cli/catalog_options.h"
 #include "device/cli/command.h"
 #include "device/cli/engine.h"
 #include "device/cli/owner_text.h"
 #include "device/cli/persona_trust_command.h"
+#include "device/cli/persona_view.h"
 #include "device/cli/personalization_common.h"
 #include "device/personalization/catalog_builder.h"
 
@@ -27,40 +27,14 @@ struct PersonaArguments {
   std::string id;
   std::string out;
   std::string user;
-  std::string file;
-  CatalogOptions signed_catalog;  // of list
   std::vector<std::string> data;
+  std::string axes;  // file; empty: the built-in ones
+  bool no_axes = false;
   std::string modules = "all";
   bool random_basis = false;
   BasisOptions basis;
   PersonaOptions training;
 };
-
-json CatalogJson(const Catalog& catalog) {
-  json personas = json::array();
-  for (const Persona& persona : catalog.personas) {
-    personas.push_back({{"id", persona.id}, {"sentence", persona.card.sentence}});
-  }
-  return {{"version", catalog.version},
-          {"base_fingerprint", catalog.base_fingerprint},
-          {"architecture", catalog.architecture},
-          {"rank", catalog.rank},
-          {"alpha", catalog.alpha},
-          {"matrices", catalog.basis.size()},
-          {"block_size", catalog.block_size()},
-          {"hash", CatalogHash(catalog)},
-          {"personas", std::move(personas)}};
-}
-
-void PrintCatalog(const Catalog& catalog, Output& output) {
-  output.Line(absl::StrFormat(
-      "catalog version %d: %d personas, rank %d on %d matrices, %d numbers a persona",
-      catalog.version, catalog.personas.size(), catalog.rank, catalog.basis.size(),
-      catalog.block_size()));
-  for (const Persona& persona : catalog.personas) {
-    output.Line(absl::StrFormat("  %-16s %s", persona.id, persona.card.sentence));
-  }
-}
 
 absl::Status RunInit(const PersonaArguments& arguments, Output& output) {
   BasisOptions options = arguments.basis;
@@ -68,6 +42,11 @@ absl::Status RunInit(const PersonaArguments& arguments, Output& output) {
   if (!modules.ok()) return UsageError(Message(modules.status()));
   options.modules = *std::move(modules);
   if (arguments.random_basis) options.method = BasisMethod::kRandom;
+  if (arguments.no_axes) {
+    options.axes.axes.clear();
+  } else if (!arguments.axes.empty()) {
+    ASSIGN_OR_RETURN(options.axes, ReadAxesDefinition(arguments.axes));
+  }
   ASSIGN_OR_RETURN(const std::vector<std::string> documents, ReadPublicTexts(arguments.data));
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
   ASSIGN_OR_RETURN(const Catalog catalog,
@@ -93,6 +72,9 @@ absl::Status RunTrain(const PersonaArguments& arguments, Output& output) {
   RETURN_IF_ERROR(WriteCatalog(catalog, arguments.out.empty() ? arguments.catalog : arguments.out));
   const Persona& persona = catalog.personas[static_cast<size_t>(catalog.FindPersona(arguments.id))];
   output.Line(absl::StrFormat("%s: %s", persona.id, persona.card.sentence));
+  if (const std::string words = Adjectives(persona.card, catalog.axes, 4); !words.empty()) {
+    output.Line(absl::StrFormat("to the model: %s", words));
+  }
   if (!result.eval_loss.empty()) {
     double best = result.eval_loss.front().loss;
     for (const LossPoint& point : result.eval_loss) best = std::min(best, point.loss);
@@ -103,56 +85,6 @@ absl::Status RunTrain(const PersonaArguments& arguments, Output& output) {
   document["id"] = persona.id;
   document["sentence"] = persona.card.sentence;
   output.SetJson(std::move(document));
-  return absl::OkStatus();
-}
-
-void PrintCard(std::string_view name, const StyleCard& card, const StyleBackground& background,
-               Output& output) {
-  output.Line(absl::StrCat(ToAbsl(name), ": ", card.sentence));
-  const std::vector<double> traits = StyleTraits(card.statistics, background);
-  for (size_t i = 0; i < traits.size(); ++i) {
-    output.Line(absl::StrFormat("  %-16s %+.2f", std::string(StyleTraitNames()[i]), traits[i]));
-  }
-}
-
-json CardJson(std::string_view name, const StyleCard& card, const StyleBackground& background) {
-  json document = json::parse(StyleCardToJson(card));
-  document["id"] = name;
-  const std::vector<double> values = StyleTraits(card.statistics, background);
-  json traits = json::object();
-  for (size_t i = 0; i < values.size(); ++i) traits[std::string(StyleTraitNames()[i])] = values[i];
-  document["traits"] = std::move(traits);
-  return document;
-}
-
-// The card of a text file against a catalog's background, or the cards of a catalog.
-absl::Status RunCard(const PersonaArguments& arguments, Output& output) {
-  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(arguments.catalog));
-  if (!arguments.file.empty()) {
-    ASSIGN_OR_RETURN(const TextFile file, ReadTextFile(arguments.file, arguments.user));
-    const std::vector<std::string_view> views(file.documents.begin(), file.documents.end());
-    const StyleCard card = MakeStyleCard(CountStyle(views), catalog.background);
-    PrintCard(arguments.file, card, catalog.background, output);
-    output.SetJson(CardJson(arguments.file, card, catalog.background));
-    return absl::OkStatus();
-  }
-  json cards = json::array();
-  for (const Persona& persona : catalog.personas) {
-    if (!arguments.id.empty() && persona.id != arguments.id) continue;
-    PrintCard(persona.id, persona.card, catalog.background, output);
-    cards.push_back(CardJson(persona.id, persona.card, catalog.background));
-  }
-  if (cards.empty() && !arguments.id.empty()) {
-    return absl::NotFoundError(absl::StrCat(arguments.catalog, ": no persona ", arguments.id));
-  }
-  output.SetJson({{"cards", std::move(cards)}});
-  return absl::OkStatus();
-}
-
-absl::Status RunList(const PersonaArguments& arguments, Output& output) {
-  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.signed_catalog));
-  PrintCatalog(catalog, output);
-  output.SetJson(CatalogJson(catalog));
   return absl::OkStatus();
 }
 
@@ -185,6 +117,11 @@ void AddInit(Program& program, CLI::App* group) {
   command->add_option("--seed", arguments->basis.seed, "Of the sketches")->capture_default_str();
   command->add_flag("--random-basis", arguments->random_basis,
                     "Random factors instead (a baseline)");
+  CLI::Option* axes = command->add_option("--axes", arguments->axes,
+                                          "Adjectives to explain personas by, and how they sound "
+                                          "(TOML); default: built in");
+  command->add_flag("--no-axes", arguments->no_axes, "No explanations: a smaller catalog")
+      ->excludes(axes);
 }
 
 void AddTrain(Program& program, CLI::App* group) {
@@ -217,30 +154,13 @@ void AddTrain(Program& program, CLI::App* group) {
   command->add_option("--seed", train.seed, "Of the order")->capture_default_str();
 }
 
-void AddCardAndList(Program& program, CLI::App* group) {
-  auto card = std::make_shared<PersonaArguments>();
-  CLI::App* command =
-      program.Add(group, "card", "Style card of a text file or of a catalog's personas",
-                  [card](Output& output) { return RunCard(*card, output); });
-  command->add_option("file", card->file, "Text file (.txt, .jsonl); none: the catalog's personas");
-  command->add_option("--catalog", card->catalog, "Catalog (its background is the measure)")
-      ->required();
-  command->add_option("--id", card->id, "Only this persona");
-  command->add_option("--user", card->user, "Of a samples.jsonl only this user's lines");
-
-  auto list = std::make_shared<PersonaArguments>();
-  command = program.Add(group, "list", "Personas of a catalog",
-                        [list](Output& output) { return RunList(*list, output); });
-  list->signed_catalog.Declare(command);
-}
-
 }  // namespace
 
 void AddPersonaCommands(Program& program) {
   CLI::App* group = program.AddGroup("persona", "Make and look at personas and catalogs");
   AddInit(program, group);
   AddTrain(program, group);
-  AddCardAndList(program, group);
+  AddPersonaViewCommands(program, group);
   AddPersonaTrustCommands(program, group);
 }
 

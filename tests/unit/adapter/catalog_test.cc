@@ -117,6 +117,15 @@ TEST(CatalogTest, RefusesHalfOfTheAxes) {
   refused("wet", "dry", "dry comes twice");
   refused("wet", "We!", "of 3 bytes");
   Catalog catalog = CatalogWithAxes();
+  catalog.personas[1].card.explanation = {0.5};
+  EXPECT_THAT(std::string(Message(CheckCatalog(catalog))),
+              HasSubstr("persona formal: an explanation of 1 weights, expected 2, one a word"));
+  catalog.personas[1].card.explanation = {0.5, 0};
+  EXPECT_TRUE(CheckCatalog(catalog).ok()) << CheckCatalog(catalog);
+  EXPECT_EQ(ParseCatalog(SerializeCatalog(catalog))->personas[1].card.explanation[0], 0.5);
+  catalog.personas[1].card.explanation_residual = 1.5;
+  EXPECT_THAT(std::string(Message(CheckCatalog(catalog))), HasSubstr("expected 0 to 1"));
+  catalog = CatalogWithAxes();
   catalog.axes.directions[1] = 2;
   EXPECT_THAT(std::string(Message(CheckCatalog(catalog))), HasSubstr("length 1 for wet"));
 }
