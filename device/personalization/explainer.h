@@ -3,10 +3,12 @@
 //
 // The hidden state taken at a position is the one that the next token is generated from (after the
 // final norm).  XPerT takes it at the end of each prompt.  We put the beginnings of all documents
-// behind each other in one window and average over all positions: with a model of 7M parameters and
-// 20 examples of 12 tokens, the L1 distance of the weights finds the writer among 29 novelists in
-// 41 % of trials (mean rank 4.1) instead of 12 % (8.7); the mean over all positions of separate
-// documents, 30 % (5.6).  One pass over 256 positions instead of twenty is also the cheapest.
+// behind each other in one window and average over all positions.  With a model of 7M parameters,
+// 20 examples and 256 tokens in all, the L1 distance of the weights finds the writer among 29
+// novelists in 50 % of 58 trials (mean rank 4.3; chance 3 % and 15), among 28 people in a help
+// channel in 20 % (9.6).  Ways compared on the novelists before tokens were shared out: this one
+// 41 % (4.1), all positions of separate documents 30 % (5.6), their last positions 12 % (8.7).  One
+// pass over 256 positions instead of twenty short ones is also the cheapest: 18 ms of CPU.
 //
 // A direction is mean(positive prompts) - mean(contrast prompts).  Differences and directions are
 // in units of the spread of windows of neutral text, dimension by dimension.  Arithmetic is
