@@ -17,20 +17,15 @@
 #include "device/cli/engine.h"
 #include "device/cli/sampling_options.h"
 #include "device/cli/vault_lookup.h"
-#include "device/cli/vault_options.h"
 #include "device/runtime/chat_template.h"
 #include "device/runtime/generate.h"
 
 namespace lorikeet {
 namespace {
 
-// Passages of the vault shown to the model for one question, and how much of each.
-constexpr int kPassages = 3;
-constexpr size_t kPassageBytes = 400;
-
 struct ChatArguments {
   EngineArguments engine = EngineArguments::Fast();
-  VaultOptions vault;
+  VaultLookupOptions vault;
   std::string system;
   int context = 0;
   GenerateOptions options{
@@ -38,23 +33,15 @@ struct ChatArguments {
       .sampling = {.temperature = 0.7, .top_k = 40, .top_p = 0.95, .repeat_penalty = 1.1}};
 };
 
-// The first `limit` bytes without half a character at the end.
-std::string_view Cut(std::string_view text, size_t limit) {
-  if (text.size() <= limit) return text;
-  while (limit > 0 && (static_cast<uint8_t>(text[limit]) & 0xC0) == 0x80) --limit;
-  return text.substr(0, limit);
-}
-
 // One conversation: keeps the messages, and the cache as far as it still fits them.
 class Chat {
  public:
   Chat(const ChatArguments& arguments, ChatTemplate chat_template, std::unique_ptr<Session> session,
-       std::unique_ptr<Vault> vault, const LookupIndex* texts)
+       std::unique_ptr<VaultLookup> vault)
       : arguments_(arguments),
         template_(std::move(chat_template)),
         session_(std::move(session)),
-        vault_(std::move(vault)),
-        texts_(texts) {}
+        vault_(std::move(vault)) {}
 
   // The reply, streamed to `output`; for JSON: the turn.  RESOURCE_EXHAUSTED: the question alone is
   // too long for the context; the conversation is as before it then.
@@ -62,30 +49,15 @@ class Chat {
   void Reset() { messages_.clear(); }
 
  private:
-  absl::StatusOr<std::string> Passages(const std::string& question) const;
   // Tokens of the conversation, the oldest exchanges dropped as far as a reply needs room.
   absl::StatusOr<std::vector<TokenId>> EncodeToFit();
 
   const ChatArguments& arguments_;
   ChatTemplate template_;
   std::unique_ptr<Session> session_;
-  std::unique_ptr<Vault> vault_;
-  const LookupIndex* texts_;           // the vault's
-  std::vector<ChatMessage> messages_;  // without the system message
+  std::unique_ptr<VaultLookup> vault_;  // or null
+  std::vector<ChatMessage> messages_;   // without the system message
 };
-
-absl::StatusOr<std::string> Chat::Passages(const std::string& question) const {
-  std::string text;
-  if (vault_ == nullptr) return text;
-  ASSIGN_OR_RETURN(const std::vector<SearchHit> hits,
-                   vault_->Search(question, kPassages, Purpose::kRetrieve));
-  const TextAccess access("chat: passages for the owner's own question");
-  for (const SearchHit& hit : hits) {
-    absl::StrAppend(&text, text.empty() ? "From the user's notes:\n" : "", "- ",
-                    ToAbsl(Cut(hit.passage.Open(access), kPassageBytes)), "\n");
-  }
-  return text;
-}
 
 absl::StatusOr<std::vector<TokenId>> Chat::EncodeToFit() {
   const size_t context = static_cast<size_t>(session_->context_length());
@@ -110,19 +82,29 @@ absl::StatusOr<std::vector<TokenId>> Chat::EncodeToFit() {
 // What the vault knows stands before the question and stays there: the beginning of the
 // conversation never changes, so that only what is new has to be decoded.
 absl::StatusOr<nlohmann::json> Chat::Answer(const std::string& question, Output& output) {
-  ASSIGN_OR_RETURN(std::string content, Passages(question));
-  absl::StrAppend(&content, content.empty() ? "" : "\n", question);
+  std::vector<ChosenPassage> passages;
+  if (vault_ != nullptr) {
+    ASSIGN_OR_RETURN(passages, vault_->Passages(question, session_->context_length(),
+                                                session_->context_length() / 2));
+  }
   const std::vector<ChatMessage> before = messages_;
-  messages_.push_back({.role = "user", .content = std::move(content)});
+  messages_.push_back({.role = "user", .content = MessageFrame(passages, question)});
   absl::StatusOr<std::vector<TokenId>> tokens = EncodeToFit();
+  if (absl::IsResourceExhausted(tokens.status()) && !passages.empty()) {
+    passages.clear();
+    messages_ = before;
+    messages_.push_back({.role = "user", .content = question});
+    tokens = EncodeToFit();
+  }
   if (!tokens.ok()) {
     messages_ = before;
     return tokens.status();
   }
+  if (vault_ != nullptr) vault_->Show(passages);
 
   GenerateOptions options = arguments_.options;
   options.stop_requested = StopRequested;
-  options.lookup.texts = texts_;
+  if (vault_ != nullptr) vault_->Attach(&options);
   for (std::string& stop : template_.stop_texts()) options.stop_texts.push_back(std::move(stop));
   const std::span<const TokenId> rest = session_->Reuse(*tokens);
   ASSIGN_OR_RETURN(const GenerateResult result,
@@ -138,13 +120,15 @@ absl::StatusOr<nlohmann::json> Chat::Answer(const std::string& question, Output&
                stderr);
   }
   messages_.push_back({.role = "assistant", .content = result.text});
-  return nlohmann::json{{"user", question},
-                        {"assistant", result.text},
-                        {"prompt_token_count", tokens->size()},
-                        {"decoded_token_count", rest.size()},
-                        {"token_count", result.tokens.size()},
-                        {"stop_reason", StopReasonName(result.stop_reason)},
-                        {"lookup", LookupJson(result)}};
+  nlohmann::json turn = {{"user", question},
+                         {"assistant", result.text},
+                         {"prompt_token_count", tokens->size()},
+                         {"decoded_token_count", rest.size()},
+                         {"token_count", result.tokens.size()},
+                         {"stop_reason", StopReasonName(result.stop_reason)},
+                         {"lookup", LookupJson(result)}};
+  if (vault_ != nullptr) turn["passages"] = vault_->Json(passages);
+  return turn;
 }
 
 absl::Status Converse(Chat& chat, Output& output) {
@@ -185,18 +169,11 @@ absl::Status RunChat(const ChatArguments& arguments, Output& output) {
       ChatTemplate chat_template,
       ChatTemplate::Create(engine.model()->tokenizer(),
                            {.now = absl::ToCivilSecond(absl::Now(), absl::LocalTimeZone())}));
-  std::unique_ptr<Vault> vault;
-  LookupIndex texts;
-  if (!arguments.vault.dir.empty()) {
-    ASSIGN_OR_RETURN(vault, OpenVault(arguments.vault, /*create=*/false));
-    if (arguments.options.lookup.draft != 0) {
-      ASSIGN_OR_RETURN(texts, IndexVault(*vault, engine.model()->tokenizer()));
-    }
-  }
+  ASSIGN_OR_RETURN(auto vault, VaultLookup::Open(arguments.vault, engine.model()->tokenizer()));
   const int context =
       arguments.context > 0 ? arguments.context : DefaultContext(*engine.model(), 0);
   ASSIGN_OR_RETURN(std::unique_ptr<Session> session, engine.MakeSession(context));
-  Chat chat(arguments, std::move(chat_template), std::move(session), std::move(vault), &texts);
+  Chat chat(arguments, std::move(chat_template), std::move(session), std::move(vault));
   return Converse(chat, output);
 }
 
@@ -208,7 +185,7 @@ void AddChatCommand(Program& program) {
       program.Add("chat", "A conversation; one message a line on standard input",
                   [arguments](Output& output) { return RunChat(*arguments, output); });
   arguments->engine.AddAll(command);
-  arguments->vault.Declare(command, /*required=*/false);
+  arguments->vault.Declare(command);
   command->add_option("--system", arguments->system, "The system message");
   command->add_option("--context", arguments->context, "Positions to keep")
       ->check(CLI::PositiveNumber);

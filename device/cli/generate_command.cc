@@ -14,7 +14,6 @@
 #include "device/cli/engine.h"
 #include "device/cli/sampling_options.h"
 #include "device/cli/vault_lookup.h"
-#include "device/cli/vault_options.h"
 #include "device/runtime/generate.h"
 
 namespace lorikeet {
@@ -25,7 +24,7 @@ struct GenerateArguments {
   std::string prompt;
   std::string prompt_file;
   std::string tokens_file;
-  VaultOptions vault;
+  VaultLookupOptions vault;
   std::string session_file;
   int context = 0;
   GenerateOptions options;
@@ -42,6 +41,28 @@ absl::StatusOr<std::vector<TokenId>> ReadPrompt(const GenerateArguments& argumen
       tokenizer.Encode(text, {.add_special = true, .parse_special = true});
   if (tokens.empty()) return absl::InvalidArgumentError("expected a prompt, got an empty one");
   return tokens;
+}
+
+// What the passages should have to do with: the prompt's words.
+absl::StatusOr<std::string> QueryOf(const Tokenizer& tokenizer, std::span<const TokenId> prompt) {
+  std::vector<TokenId> words(prompt.begin(), prompt.end());
+  std::erase_if(words, [&](TokenId token) { return tokenizer.IsSpecial(token); });
+  return tokenizer.Decode(words);
+}
+
+// The prompt with the passages of the vault before it; fills `passages`.
+absl::StatusOr<std::vector<TokenId>> AddPassages(const GenerateArguments& arguments,
+                                                 const Engine& engine, VaultLookup& vault,
+                                                 std::vector<TokenId> prompt,
+                                                 std::vector<ChosenPassage>* passages) {
+  const Tokenizer& tokenizer = engine.model()->tokenizer();
+  const int taken = static_cast<int>(prompt.size());
+  const int context =
+      arguments.context > 0 ? arguments.context : DefaultContext(*engine.model(), taken);
+  ASSIGN_OR_RETURN(const std::string query, QueryOf(tokenizer, prompt));
+  ASSIGN_OR_RETURN(*passages, vault.Passages(query, context, taken));
+  vault.Show(*passages);
+  return WithPassages(tokenizer, *passages, prompt);
 }
 
 nlohmann::json ToJson(const std::vector<TokenId>& prompt, size_t decoded,
@@ -64,15 +85,15 @@ absl::Status RunGenerate(const GenerateArguments& arguments, Output& output) {
     return UsageError(Message(status));
   }
   ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  ASSIGN_OR_RETURN(const std::vector<TokenId> prompt,
-                   ReadPrompt(arguments, engine.model()->tokenizer()));
+  const Tokenizer& tokenizer = engine.model()->tokenizer();
+  ASSIGN_OR_RETURN(std::vector<TokenId> prompt, ReadPrompt(arguments, tokenizer));
   GenerateOptions options = arguments.options;
   options.stop_requested = StopRequested;
-  LookupIndex texts;
-  if (!arguments.vault.dir.empty() && options.lookup.draft != 0) {
-    ASSIGN_OR_RETURN(const auto vault, OpenVault(arguments.vault, /*create=*/false));
-    ASSIGN_OR_RETURN(texts, IndexVault(*vault, engine.model()->tokenizer()));
-    options.lookup.texts = &texts;
+  std::vector<ChosenPassage> passages;
+  ASSIGN_OR_RETURN(const auto vault, VaultLookup::Open(arguments.vault, tokenizer));
+  if (vault != nullptr) {
+    vault->Attach(&options);
+    ASSIGN_OR_RETURN(prompt, AddPassages(arguments, engine, *vault, std::move(prompt), &passages));
   }
   const int64_t needed = static_cast<int64_t>(prompt.size()) + options.max_tokens;
   const int context =
@@ -98,7 +119,9 @@ absl::Status RunGenerate(const GenerateArguments& arguments, Output& output) {
             .c_str(),
         stderr);
   }
-  output.SetJson(ToJson(prompt, rest.size(), result));
+  nlohmann::json document = ToJson(prompt, rest.size(), result);
+  if (vault != nullptr) document["passages"] = vault->Json(passages);
+  output.SetJson(std::move(document));
   return absl::OkStatus();
 }
 
@@ -140,7 +163,7 @@ void AddGenerateCommand(Program& program) {
       ->capture_default_str();
   AddSamplingOptions(command, arguments->options.sampling);
   AddLookupOption(command, arguments->options.lookup);
-  arguments->vault.Declare(command, /*required=*/false);
+  arguments->vault.Declare(command);
 }
 
 }  // namespace lorikeet

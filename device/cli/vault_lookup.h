@@ -1,19 +1,67 @@
-// The vault's texts as something to draft tokens from (device/runtime/lookup_decoder.h).
+// What `--vault` does for a command that generates text: passages before the prompt, the owner's
+// words mixed into what comes next, and tokens to draft from (device/retrieval, lookup_decoder.h).
 //
-// They speed generation up where the owner's words come again.  The model does not see them: what
-// it writes is the same without.
+// Everything is made once, when the command begins, and lives in memory only.
 #ifndef LORIKEET_DEVICE_CLI_VAULT_LOOKUP_H_
 #define LORIKEET_DEVICE_CLI_VAULT_LOOKUP_H_
 
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "common/tokenizer/tokenizer.h"
+#include "device/cli/vault_options.h"
+#include "device/retrieval/copy_mixture.h"
+#include "device/retrieval/passages.h"
+#include "device/runtime/generate.h"
 #include "device/runtime/lookup_index.h"
-#include "device/vault/vault.h"
 
 namespace lorikeet {
 
-// Of sources that allow retrieval; the newest 4 MiB if there is more.  Lives in memory only.
-absl::StatusOr<LookupIndex> IndexVault(const Vault& vault, const Tokenizer& tokenizer);
+struct VaultLookupOptions {
+  VaultOptions vault;
+  RetrieveOptions retrieve;
+  double copy = 1;  // of kCopyWeights; 0: off
+  bool show_passages = false;
+
+  // --vault and what belongs to it.
+  void Declare(CLI::App* command);
+};
+
+// Borrows the tokenizer.
+class VaultLookup {
+ public:
+  // Null where no vault is named.  Errors of the vault.
+  static absl::StatusOr<std::unique_ptr<VaultLookup>> Open(const VaultLookupOptions& options,
+                                                           const Tokenizer& tokenizer);
+
+  // For a question or prompt, of sources that allow retrieval, where `context` positions hold
+  // `taken` tokens already: at most half of the rest.  Views are valid as long as this.
+  absl::StatusOr<std::vector<ChosenPassage>> Passages(std::string_view query, int context,
+                                                      int taken);
+  // Makes `options` mix and draft from the vault.  Borrows this.
+  void Attach(GenerateOptions* options) const;
+  // Lines on stderr, if asked for.
+  void Show(std::span<const ChosenPassage> passages) const;
+  // For JSON: record ids, scores and token counts; texts only if asked for.
+  nlohmann::json Json(std::span<const ChosenPassage> passages) const;
+
+ private:
+  VaultLookup(const VaultLookupOptions& options, const Tokenizer& tokenizer)
+      : options_(options), tokenizer_(tokenizer) {}
+  // The newest 4 MiB of texts.
+  absl::Status IndexTokens(const Vault& vault);
+
+  VaultLookupOptions options_;
+  const Tokenizer& tokenizer_;
+  std::unique_ptr<PassageIndex> passages_;
+  LookupIndex drafts_;
+  CopyMixture copies_;
+};
 
 }  // namespace lorikeet
 

@@ -22,7 +22,8 @@ namespace lorikeet {
 struct RetrieveOptions {
   int max_tokens = 128;  // of all passages with their line ends; 0: no retrieval
   int max_passages = 8;
-  bool best_last = true;  // next to the question
+  // The best next to the question.  First is as good or a little better (simulations/retrieval).
+  bool best_last = false;
 };
 
 struct ChosenPassage {

@@ -129,6 +129,8 @@ class Generation {
   // The reason to end after `token`, which is part of the result.
   std::optional<StopReason> Take(TokenId token);
   absl::Status ShiftContext(LookupDecoder& decoder);
+  // The logits as options_.adjust_logits leaves them.
+  std::span<const float> Adjusted(std::span<const float> logits);
 
   Session& session_;
   const GenerateOptions& options_;
@@ -138,7 +140,15 @@ class Generation {
   std::vector<TokenId> text_;  // all that came before the next token, whether still decoded or not
   size_t dropped_ = 0;         // of text_, after the first keep, by shifts of the context
   size_t keep_ = 0;
+  std::vector<float> adjusted_;  // [V]
 };
+
+std::span<const float> Generation::Adjusted(std::span<const float> logits) {
+  if (!options_.adjust_logits) return logits;
+  adjusted_.assign(logits.begin(), logits.end());
+  options_.adjust_logits(text_, adjusted_);
+  return adjusted_;
+}
 
 absl::StatusOr<std::span<const float>> Generation::Prefill(std::span<const TokenId> prompt) {
   const int room = session_.context_length() - session_.position();
@@ -197,7 +207,7 @@ absl::Status Generation::DecodeLoop(LookupDecoder& decoder, std::span<const floa
   result_.stop_reason = StopReason::kLength;
   if (options_.max_tokens == 0) return absl::OkStatus();
   while (true) {
-    ASSIGN_OR_RETURN(const TokenId token, sampler_.Sample(logits, text_));
+    ASSIGN_OR_RETURN(const TokenId token, sampler_.Sample(Adjusted(logits), text_));
     if (!options_.ignore_end && tokenizer.IsEndOfGeneration(token)) {
       result_.stop_reason = StopReason::kEndOfGeneration;
       return absl::OkStatus();

@@ -41,6 +41,9 @@ struct GenerateOptions {
   // prefill for every half a context of text.
   bool context_shift = false;
   int keep = 0;  // tokens; a BOS in front is always kept
+  // May change the logits [V] of the next token; `text`: all that came before it.
+  std::function<void(std::span<const TokenId> text, std::span<float> logits)> adjust_logits =
+      nullptr;
   // Asked between tokens and between parts of the prompt: true ends with what there is.
   std::function<bool()> stop_requested = nullptr;
 };

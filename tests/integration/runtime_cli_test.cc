@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -117,10 +118,63 @@ TEST_F(RuntimeCli, LookupKnowsTheVault) {
   Write("note.txt", "the rest" + without["text"].get<std::string>());
   const CommandOutcome added = Run("vault add" + vault + " " + Path("note.txt"));
   ASSERT_EQ(added.code, 0) << added.err;
-  const json with = RunJson(arguments + vault);
+  // Drafts alone change nothing that is written.
+  const json with = RunJson(arguments + vault + " --retrieve-tokens 0 --vault-copy 0");
   EXPECT_EQ(with["tokens"], without["tokens"]);
   EXPECT_GT(with["lookup"]["drafted"], without["lookup"]["drafted"]);
   EXPECT_EQ(Run(arguments + " --vault " + Path("absent")).code, 1);
+}
+
+TEST_F(RuntimeCli, PassagesOfTheVault) {
+  const std::string vault = " --vault " + Path("vault");
+  Write("heron.txt", "the heron <|eos|> by the old mill");
+  Write("other.txt", "nothing to do with it");
+  ASSERT_EQ(Run("vault add" + vault + " --source birds " + Path("heron.txt")).code, 0);
+  ASSERT_EQ(Run("vault add" + vault + " " + Path("other.txt")).code, 0);
+  const std::string arguments =
+      "generate" + with_model_ + "--prompt 'what of that heron' -n 12 --ignore-end" + vault;
+  const json without = RunJson(arguments + " --retrieve-tokens 0");
+  EXPECT_TRUE(without["passages"].empty());
+  const json with = RunJson(arguments);
+  ASSERT_EQ(with["passages"].size(), 1u);
+  EXPECT_EQ(with["passages"][0]["record"], 1);
+  EXPECT_FALSE(with["passages"][0].contains("text")) << "only when asked for";
+  EXPECT_EQ(
+      with["prompt_token_count"].get<int>(),
+      without["prompt_token_count"].get<int>() + with["passages"][0]["tokens"].get<int>() + 1);
+  // Text of the vault is no control token; drafting changes nothing; texts are shown when asked.
+  EXPECT_EQ(std::ranges::count(with["prompt_tokens"], json(TinyModelEos({}))), 0);
+  EXPECT_EQ(RunJson(arguments + " --lookup 0")["tokens"], with["tokens"]);
+  EXPECT_THAT(Run(arguments + " --show-passages").err, HasSubstr("by the old mill"));
+  // What the owner does not allow is not used.
+  ASSERT_EQ(Run("vault consent --source birds --deny retrieve" + vault).code, 0);
+  EXPECT_TRUE(RunJson(arguments)["passages"].empty());
+  EXPECT_EQ(Run(arguments + " --vault-copy 3").code, 2);
+}
+
+// What followed the prompt's last words in the vault follows here, as far as it is asked for.
+TEST_F(RuntimeCli, TheVaultsWordsAreMixedIn) {
+  const std::string vault = " --vault " + Path("vault");
+  Write("note.txt", "the rest of it is silence and snow");
+  ASSERT_EQ(Run("vault add" + vault + " " + Path("note.txt")).code, 0);
+  const std::string arguments =
+      "generate" + with_model_ + "--prompt 'the rest of' -n 20 --ignore-end --retrieve-tokens 0";
+  const json without = RunJson(arguments);
+  EXPECT_EQ(RunJson(arguments + vault + " --vault-copy 0")["tokens"], without["tokens"]);
+  EXPECT_THAT(RunJson(arguments + vault + " --vault-copy 2")["text"].get<std::string>(),
+              ::testing::StartsWith(" it is silence"));
+}
+
+TEST_F(RuntimeCli, ChatShowsItsPassages) {
+  const std::string vault = " --vault " + Path("vault");
+  Write("heron.txt", "the heron stood by the old mill");
+  ASSERT_EQ(Run("vault add" + vault + " " + Path("heron.txt")).code, 0);
+  const json turns = RunJson("chat" + with_model_ + "-n 4 --show-passages" + vault,
+                             "where is that heron\nthe other thing\n")["turns"];
+  ASSERT_EQ(turns.size(), 2u);
+  ASSERT_EQ(turns[0]["passages"].size(), 1u);
+  EXPECT_EQ(turns[0]["passages"][0]["text"], "the heron stood by the old mill");
+  EXPECT_TRUE(turns[1]["passages"].empty());
 }
 
 TEST_F(RuntimeCli, FullContexts) {

@@ -154,7 +154,6 @@ TEST(PrivacyTest, OnlyListedFilesOpenPrivateText) {
       "device/retrieval/passage_index.cc",
       "device/cli/vault_command.cc",
       "device/cli/vault_lookup.cc",
-      "device/cli/chat_command.cc",
       "device/personalization/private_documents.cc",
   };
   for (const auto& file : ReadSources(kOwnFolders, {".h", ".cc"})) {
