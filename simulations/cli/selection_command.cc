@@ -28,6 +28,7 @@ struct SelectionArguments {
   bool quick = false;
   bool no_exhaustive = false;
   bool no_cost = false;
+  bool no_axes = false;
 };
 
 std::string DemoData() { return std::string(LORIKEET_SOURCE_DIR) + "/deploy/demo_data"; }
@@ -42,6 +43,7 @@ void MakeQuick(ExperimentOptions* options) {
   options->stranger_trials = 20;
   options->examples = {5, 20};
   options->catalog.training.train.max_steps = 8;
+  options->catalog.basis.text.max_tokens = 1500;
   options->costs.pools = {3, 6, 12};
   options->costs.examples = {20};
   options->costs.owners = 1;
@@ -65,6 +67,7 @@ absl::Status FillOptions(const SelectionArguments& arguments, ExperimentOptions*
   options->blend = arguments.blend == "persona" ? BlendProtocol::kPersona : BlendProtocol::kOwner;
   options->exhaustive = !arguments.no_exhaustive;
   options->cost = !arguments.no_cost;
+  if (arguments.no_axes) options->catalog.basis.axes.axes.clear();
   options->similarities.clear();
   for (int percent : arguments.similarities) options->similarities.push_back(percent / 100.0);
   if (arguments.quick) MakeQuick(options);
@@ -183,6 +186,8 @@ void AddSelectionCommand(Program& program) {
       "--no-exhaustive", arguments->no_exhaustive,
       "Leave out the evaluation of every persona on every document (most of the time)");
   command->add_flag("--no-cost", arguments->no_cost, "Leave out the cost");
+  command->add_flag("--no-axes", arguments->no_axes,
+                    "A catalog without explanation axes: selection by style and loss alone");
   command->add_flag("--quick", arguments->quick,
                     "Six personas and three trials: whether it works, not how well");
   command->add_option("--threads", arguments->threads, "0: all cores")

@@ -34,7 +34,6 @@ absl::StatusOr<Spent> TrainingOf(std::shared_ptr<const Model> model, ThreadPool*
                                  const SelectOptions& select) {
   PersonalizeOptions options;
   options.select = select;
-  options.train = DefaultPersonalTraining();
   Spent spent;
   const SystemClock clock;
   const StageCallback stage = [&](std::string_view name) {

@@ -23,6 +23,7 @@ ExperimentOptions SmallOptions() {
   options.stranger_trials = 3;
   options.catalog.basis.rank = 4;
   options.catalog.basis.text = {.group_count = 2, .max_tokens = 600};
+  options.catalog.basis.axes.axes.clear();  // a random model cannot tell their sides apart
   options.catalog.training.train = DefaultPersonaTraining();
   options.catalog.training.train.max_steps = 2;
   options.costs.pools = {2, 5};
