@@ -11,13 +11,14 @@
 namespace lorikeet {
 namespace {
 
-constexpr double kPriorFeatures = 1000;   // of the background, mixed into every card
-constexpr double kPooledFeatures = 2000;  // of all cards together, mixed into the background
-constexpr double kTemper = 0.2;
+constexpr double kPriorFeatures = 1000;  // of the background, mixed into every card
+constexpr double kTemper = 0.1;
+constexpr int kWordWeight = 3;  // a word counts as much as so many runs of characters
 // Documents that the mixture calls neutral still count a little against the persona: it helps where
 // all of the text is one person's.
 constexpr double kPooledWeight = 0.05;
-constexpr double kMostLengthRatio = 1.5;
+constexpr double kMostLengthRatio = 4;
+constexpr double kLeastLengthSpread = 0.25;
 constexpr double kMostRatio = 60;  // of a document: e^60 is sure enough
 // Hypotheses on the share, equally likely before.
 constexpr std::array<double, 11> kShares = {0.1, 0.2, 0.3, 0.4,  0.5,  0.6,
@@ -33,20 +34,23 @@ std::vector<double> Smoothed(std::span<const double> shares, double count,
   return result;
 }
 
-std::vector<double> SmoothBackground(const StyleBackground& background,
-                                     std::span<const StyleCard* const> cards) {
+std::vector<double> SmoothBackground(const StyleBackground& background) {
   const std::vector<double> flat(kStyleSketchBins, 1.0 / kStyleSketchBins);
-  const std::vector<double> own =
-      Smoothed(background.sketch, static_cast<double>(background.feature_count), flat,
-               0.5 * kStyleSketchBins);
-  if (cards.empty()) return own;
+  return Smoothed(background.sketch, static_cast<double>(background.feature_count), flat,
+                  0.5 * kStyleSketchBins);
+}
+
+// Half of it is what all personas have in common: a domain is not a person.
+std::vector<double> WithCommon(std::span<const double> background,
+                               std::span<const StyleCard* const> cards) {
+  if (cards.empty()) return {background.begin(), background.end()};
   std::vector<double> pooled(kStyleSketchBins, 0.0);
   for (const StyleCard* card : cards) {
     for (size_t i = 0; i < pooled.size(); ++i) {
       pooled[i] += card->statistics.sketch[i] / static_cast<double>(cards.size());
     }
   }
-  return Smoothed(own, static_cast<double>(background.feature_count), pooled, kPooledFeatures);
+  return Smoothed(background, 1, pooled, 1);
 }
 
 struct Mixture {
@@ -106,7 +110,8 @@ DocumentSketch SketchDocument(std::string_view document) {
   const auto end_word = [&] {
     if (word.empty()) return;
     ++words;
-    sketch.features.push_back(static_cast<uint16_t>(HashOf(word, kWordSeed)));
+    sketch.features.insert(sketch.features.end(), kWordWeight,
+                           static_cast<uint16_t>(HashOf(word, kWordSeed)));
     word.clear();
   };
   std::u32string normal = U" ";
@@ -137,10 +142,13 @@ DocumentSketch SketchDocument(std::string_view document) {
 StyleMatcher::StyleMatcher(const StyleBackground& background,
                            std::span<const StyleCard* const> cards)
     : count_(cards.size()), ratios_(kStyleSketchBins * cards.size()) {
-  const std::vector<double> neutral = SmoothBackground(background, cards);
+  const std::vector<double> alone = SmoothBackground(background);
+  const std::vector<double> neutral = WithCommon(alone, cards);
+  for (size_t i = 0; i < neutral.size(); ++i) common_.push_back(std::log(neutral[i] / alone[i]));
   const auto length_of = [](std::span<const double> form) {
     // From the mean to the median of a log-normal length.
-    const double spread = std::max(0.5, form[static_cast<size_t>(StyleForm::kEntrySpread)]);
+    const double spread =
+        std::max(kLeastLengthSpread, form[static_cast<size_t>(StyleForm::kEntrySpread)]);
     return Length{form[static_cast<size_t>(StyleForm::kEntryWords)] - 0.35 * spread * spread,
                   spread};
   };
@@ -166,6 +174,12 @@ std::vector<double> StyleMatcher::Ratios(const DocumentSketch& document) const {
   return {sums.begin(), sums.end()};
 }
 
+double StyleMatcher::CommonRatio(const DocumentSketch& document) const {
+  double sum = 0;
+  for (uint16_t feature : document.features) sum += common_[feature];
+  return sum;
+}
+
 double StyleMatcher::LengthRatio(size_t card, double log_words) const {
   const auto log_density = [&](const Length& length) {
     const double z = (log_words - length.mean) / length.spread;
@@ -178,7 +192,11 @@ double StyleMatcher::LengthRatio(size_t card, double log_words) const {
 std::vector<StyleEvidence> StyleMatcher::Match(std::span<const DocumentSketch> documents) const {
   std::vector<std::vector<double>> raw;  // [document][card]
   raw.reserve(documents.size());
-  for (const DocumentSketch& document : documents) raw.push_back(Ratios(document));
+  std::vector<double> common;
+  for (const DocumentSketch& document : documents) {
+    raw.push_back(Ratios(document));
+    common.push_back(CommonRatio(document));
+  }
   std::vector<StyleEvidence> result(count_);
   std::vector<double> tempered(documents.size());
   for (size_t k = 0; k < count_; ++k) {
@@ -192,7 +210,7 @@ std::vector<StyleEvidence> StyleMatcher::Match(std::span<const DocumentSketch> d
     const Mixture mixture = FitMixture(tempered);
     double persona = 0, features = 0;
     for (size_t i = 0; i < documents.size(); ++i) {
-      persona += mixture.belongs[i] * raw[i][k];
+      persona += mixture.belongs[i] * (raw[i][k] + common[i]);
       features += mixture.belongs[i] * static_cast<double>(documents[i].features.size());
     }
     result[k].log_evidence = mixture.log_evidence + kPooledWeight * sum;
@@ -220,7 +238,7 @@ double SelfEvidence(std::span<const std::string_view> documents,
     const StyleMatcher matcher(background, cards);
     for (size_t i = fold; i < documents.size(); i += kFolds) {
       const DocumentSketch sketch = SketchDocument(documents[i]);
-      ratio += matcher.Ratios(sketch)[0];
+      ratio += matcher.Ratios(sketch)[0] + matcher.CommonRatio(sketch);
       features += static_cast<double>(sketch.features.size());
     }
   }

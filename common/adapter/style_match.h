@@ -36,9 +36,9 @@ struct StyleEvidence {
   // text, over that of neutral text alone.  Above 0: the persona explains something.
   double log_evidence = 0;
   double share = 0;  // of the documents that read like the persona, in [0, 1]
-  // Mean log ratio a feature of those documents, over the persona's own (StyleCard::self_evidence):
-  // about 1 for text of the persona itself, near 0 for a stranger's.  1 where the card does not
-  // know its own.
+  // Mean log ratio a feature of those documents to the background, over the persona's own
+  // (StyleCard::self_evidence): about 1 for text of the persona itself, near 0 for a stranger's.  1
+  // where the card does not know its own.
   double typicality = 1;
 };
 
@@ -59,10 +59,14 @@ class StyleMatcher {
   friend double SelfEvidence(std::span<const std::string_view>, const StyleBackground&);
   // [cards] log ratios of one document, untempered; all 0 without features.
   std::vector<double> Ratios(const DocumentSketch& document) const;
+  // Logarithm of the neutral text that ratios are against over the background alone, summed over a
+  // document's features: what all personas have in common.
+  double CommonRatio(const DocumentSketch& document) const;
   double LengthRatio(size_t card, double log_words) const;
 
   size_t count_ = 0;
-  std::vector<float> ratios_;  // [kStyleSketchBins, cards]
+  std::vector<float> ratios_;   // [kStyleSketchBins, cards]
+  std::vector<double> common_;  // [kStyleSketchBins]
   struct Length {
     double mean = 0, spread = 1;
   };
@@ -71,8 +75,9 @@ class StyleMatcher {
   std::vector<double> self_evidence_;
 };
 
-// Mean log ratio a feature of documents under a card made of the others (each fifth held out in
-// turn): what a persona's own text looks like to its card.  0 for fewer than five documents.
+// Mean log ratio to the background a feature of documents under a card made of the others (each
+// fifth held out in turn): what a persona's own text looks like to its card.  0 for fewer than five
+// documents.
 double SelfEvidence(std::span<const std::string_view> documents, const StyleBackground& background);
 
 }  // namespace lorikeet

@@ -151,14 +151,30 @@ void AddExplanation(const Explanation& owner, SelectionEvidence* evidence) {
 }
 
 void AddLosses(SelectionEvidence* evidence) {
+  double most = -std::numeric_limits<double>::infinity(), least = -most;
   for (const MeasuredCandidate& candidate : evidence->measured) {
     if (candidate.weights.size() != 1) continue;
     std::vector<double> ratios;
     for (size_t i = 0; i < candidate.losses.size(); ++i) {
       ratios.push_back(kLossTrust * (evidence->base().losses[i].nats - candidate.losses[i].nats));
     }
-    evidence->personas[static_cast<size_t>(candidate.weights[0].index)].loss =
-        MixtureEvidence(ratios);
+    PersonaEvidence& persona = evidence->personas[static_cast<size_t>(candidate.weights[0].index)];
+    persona.loss = MixtureEvidence(ratios);
+    most = std::max(most, persona.loss);
+    least = std::min(least, persona.loss);
+  }
+  if (!std::isfinite(most)) return;
+  // Between personas only: text that is nobody's may still be easier for any of them than for the
+  // base.  What was not measured is taken for the worst that was.
+  std::vector<bool> known(evidence->personas.size(), false);
+  for (const MeasuredCandidate& candidate : evidence->measured) {
+    if (candidate.weights.size() == 1) {
+      known[static_cast<size_t>(candidate.weights[0].index)] = true;
+    }
+  }
+  for (size_t k = 0; k < known.size(); ++k) {
+    PersonaEvidence& persona = evidence->personas[k];
+    persona.loss = (known[k] ? persona.loss : least) - most;
   }
 }
 

@@ -202,6 +202,7 @@ class Ladder {
       const PairedGain over = ComparePaired(evidence_.measured[choice].losses, blend.losses);
       if (over.gain > over.standard_error) choice = i;
     }
+    LeadWith(best, &evidence_.measured[choice]);
     if (ExpectedGain(persona, evidence_.measured[choice]) > kLeastGain) {
       evidence_.chosen = choice;
     } else {
@@ -209,6 +210,12 @@ class Ladder {
           "it predicts you worse (held-out loss %.2f against %.2f of the plain model)",
           MeanLoss(evidence_.measured[choice].losses), MeanLoss(evidence_.base().losses));
     }
+  }
+
+  static void LeadWith(size_t persona, MeasuredCandidate* candidate) {
+    std::ranges::stable_partition(candidate->weights, [&](const PersonaWeight& part) {
+      return part.index == static_cast<int>(persona);
+    });
   }
 
   // nats a token, of a candidate that is `persona` or holds it: what its card promises, weighed
