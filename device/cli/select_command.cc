@@ -26,6 +26,7 @@ absl::Status RunSelect(const SelectArguments& arguments, Output& output) {
   ASSIGN_OR_RETURN(const TextSplit split, SplitText(*engine.model(), text));
   ASSIGN_OR_RETURN(const Selection selection,
                    Select(engine.model(), engine.pool(), catalog, split, arguments.options));
+  if (!split.notice.empty()) output.Line(split.notice + "\n");
   PrintSelection(selection, output);
   output.SetJson(SelectionJson(selection, catalog));
   return absl::OkStatus();

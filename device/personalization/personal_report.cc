@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
+#include "common/base/strings.h"
 #include "common/report/html_page.h"
 #include "common/report/persona_map.h"
 #include "common/report/svg_plot.h"
@@ -162,18 +163,16 @@ void AddSamples(const PersonalReport& report, HtmlPage* page) {
 }
 
 void AddJudgement(const PersonalizeResult& result, HtmlPage* page) {
-  BarGroup bars{"", {result.loss_base}};
-  std::vector<std::string> names = {"plain model"};
-  if (!result.selection.weights.empty()) {
-    names.push_back("persona");
-    bars.values.push_back(result.loss_persona);
-  }
-  names.push_back("trained on your text");
-  bars.values.push_back(result.loss_personalized);
-  if (result.loss_existing) {
-    names.push_back("in use before");
-    bars.values.push_back(*result.loss_existing);
-  }
+  BarGroup bars;
+  std::vector<std::string> names;
+  const auto add = [&](std::string_view name, double loss) {
+    names.push_back(absl::StrCat(ToAbsl(name), ": ", Loss(loss)));
+    bars.values.push_back(loss);
+  };
+  add("plain model", result.loss_base);
+  if (!result.selection.weights.empty()) add("persona", result.loss_persona);
+  add("trained on your text", result.loss_personalized);
+  if (result.loss_existing) add("in use before", *result.loss_existing);
   AddPlot(
       {.x_label = "", .y_label = "nats a token", .height = 240},
       absl::StrFormat("Loss on %d tokens of your text that were held back to judge by: lower "
@@ -206,8 +205,10 @@ void AddLearning(const PersonalReport& report, HtmlPage* page) {
   }
   AddPlot(
       {.x_label = "step", .y_label = "nats a token", .whole_x = true, .height = 260},
-      "Loss while learning, on the text learned from and on text held out to know when to "
-      "stop. What the lowest point of the second line had learned is what was judged.",
+      absl::StrFormat("Loss while learning, on the text learned from and on text held out. What "
+                      "was learned was then taken at the strength that foresees held-out text best "
+                      "(%.2f times as trained); that is what was judged.",
+                      result.residual_scale),
       [&](const PlotAxes& axes) { return LinePlot(lines, axes); }, page);
 }
 
@@ -276,7 +277,8 @@ std::string PersonalReportPage(const PersonalReport& report) {
   HtmlPage page("What was learned from your writing");
   page.Note(
       "This page holds words of yours. Only you can read its file; think before you pass it on.");
-  for (const std::string& note : report.notes) page.Note(note);
+  if (!report.result->notice.empty())
+    page.Note(absl::StrCat("Of your text, we ", report.result->notice, "."));
   page.Paragraph(report.result->selection.reason);
   AddChoice(report, &page);
   AddSamples(report, &page);

@@ -26,8 +26,7 @@ struct PersonalReport {
   // Sides: base, then persona if one was chosen, then personalized.
   std::vector<WritingSample> samples;
   std::vector<StageCost> stages;
-  std::string energy_source;       // EnergyMeter::source; empty: not measured
-  std::vector<std::string> notes;  // what else the owner should know, first
+  std::string energy_source;  // EnergyMeter::source; empty: not measured
   std::string model_path, catalog_path, adapter_path;
   int64_t bytes_written = 0;  // the adapter's file; 0: none was written
   std::string undo_command;   // empty: there is nothing to undo

@@ -69,6 +69,7 @@ absl::StatusOr<PersonalizeResult> Personalize(std::shared_ptr<const Model> model
   };
   PersonalizeResult result;
   ASSIGN_OR_RETURN(const TextSplit split, SplitText(*model, text, options.split));
+  result.notice = split.notice;
   begin("selecting");
   ASSIGN_OR_RETURN(result.selection, Select(model, pool, catalog, split, options.select));
   begin("training");

@@ -50,6 +50,7 @@ struct PersonalizeResult {
   double loss_personalized = 0;
   std::optional<double> loss_existing;
   int64_t judge_tokens = 0;
+  std::string notice;   // of the split: what of the text was left out; mostly empty
   std::string verdict;  // the judgement's words, and what was not compared
 };
 
