@@ -45,9 +45,9 @@ std::string ProtocolWords(BlendProtocol blend) {
 std::string AccuracyPlot(const ExperimentOptions& options, const ExperimentResult& result) {
   std::vector<LineSeries> series;
   const int examples = HeadlineExamples(options);
-  LineSeries low{.name = "95 % interval", .points = {}, .faint = true};
+  LineSeries low{.name = "95 % low", .points = {}, .faint = true};
   LineSeries high = low;
-  high.name = "";
+  high.name = "95 % high";
   for (Method method : kAllMethods) {
     LineSeries line{.name = std::string(MethodName(method)), .points = {}};
     for (double similarity : options.similarities) {
@@ -115,7 +115,11 @@ std::string CostPlot(const ExperimentResult& result) {
     }
     series.back().points.push_back({.x = static_cast<double>(line.pool), .y = 100 * line.share()});
   }
-  series.push_back({.name = "target", .points = {{14, 3}, {84, 3}}, .faint = true});
+  const auto [least, most] = std::ranges::minmax_element(result.cost, {}, &CostLine::pool);
+  series.push_back(
+      {.name = "target",
+       .points = {{static_cast<double>(least->pool), 3}, {static_cast<double>(most->pool), 3}},
+       .faint = true});
   return LinePlot(series, {.x_label = "personas in the pool",
                            .y_label = "% of the fine-tuning",
                            .y_from_zero = true,

@@ -63,11 +63,13 @@ absl::StatusOr<Catalog> OpenOrInit(std::shared_ptr<const Model> model, ThreadPoo
     }
     return catalog;
   }
-  std::vector<std::string> documents(neutral.begin(), neutral.end());
+  BasisOptions basis = options.basis;
   for (const PersonaSeed& seed : seeds) {
-    documents.insert(documents.end(), seed.documents.begin(), seed.documents.end());
+    basis.seed_documents.insert(basis.seed_documents.end(), seed.documents.begin(),
+                                seed.documents.end());
   }
-  ASSIGN_OR_RETURN(Catalog catalog, InitCatalog(std::move(model), pool, documents, options.basis));
+  const std::vector<std::string> public_documents(neutral.begin(), neutral.end());
+  ASSIGN_OR_RETURN(Catalog catalog, InitCatalog(std::move(model), pool, public_documents, basis));
   catalog.version = version;
   return catalog;
 }

@@ -32,8 +32,8 @@ struct PersonaSeed {
   std::vector<std::string> documents;
 };
 
-// A catalog of exactly these personas in this order.  Basis and background come from the neutral
-// text and all seeds, as `lorikeet persona init` is told to.
+// A catalog of exactly these personas in this order.  The basis comes from the neutral text and
+// all seeds, the style background from the neutral text.
 //
 // A file made by this function says by its version which texts it was made from
 // (SeedVersion); other texts are FAILED_PRECONDITION.  A catalog made elsewhere is taken as it is
