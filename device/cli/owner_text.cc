@@ -6,6 +6,7 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "device/cli/command.h"
+#include "device/personalization/incremental.h"
 #include "device/policy/consent.h"
 #include "device/trainer/data.h"
 
@@ -90,8 +91,8 @@ absl::StatusOr<OwnerText> ReadOwnerText(const OwnerTextOptions& options) {
   OwnerText text;
   if (!options.vault.dir.empty()) {
     ASSIGN_OR_RETURN(const auto vault, OpenVault(options.vault, /*create=*/false));
-    ASSIGN_OR_RETURN(text.documents, vault->Documents(Purpose::kTrain));
-    return text;
+    ASSIGN_OR_RETURN(std::vector<VaultDocument> records, vault->Records(Purpose::kTrain));
+    return HoldOutRecords(std::move(records));
   }
   ASSIGN_OR_RETURN(TextFile file, ReadTextFile(options.data, options.user));
   Append(std::move(file.documents), &text.documents);

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "absl/strings/str_format.h"
+#include "device/personalization/history_entry.h"
 
 namespace lorikeet {
 namespace {
@@ -112,22 +113,6 @@ ProgressCallback TrainingProgress(const Output& output) {
     return !StopRequested();
   };
 }
-
-namespace {
-
-std::string_view OutcomeName(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kKept:
-      return "kept";
-    case Outcome::kPersonaOnly:
-      return "persona";
-    case Outcome::kRolledBack:
-      return "rolled back";
-  }
-  return "";
-}
-
-}  // namespace
 
 nlohmann::json PersonalizeJson(const PersonalizeResult& result, const Catalog& catalog) {
   nlohmann::json document = SelectionJson(result.selection, catalog);

@@ -1,60 +1,62 @@
-// lorikeet personalize: select, warm-start, train, judge; keep the better adapter.
-#include <cstdio>
+// lorikeet personalize: its options, and which of its four works they ask for (personalize_run.h,
+// personalize_status.h, personalize_rebase.h).
 #include <memory>
+#include <string>
 
-#include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
-#include "common/base/clock.h"
-#include "common/base/file.h"
+#include "common/base/atomic_file.h"
 #include "common/base/status_macros.h"
-#include "common/base/strings.h"
-#include "device/cli/catalog_options.h"
 #include "device/cli/command.h"
-#include "device/cli/engine.h"
-#include "device/cli/owner_text.h"
 #include "device/cli/personalization_common.h"
-#include "device/personalization/personalizer.h"
+#include "device/cli/personalize_options.h"
+#include "device/cli/personalize_rebase.h"
+#include "device/cli/personalize_run.h"
+#include "device/cli/personalize_status.h"
 
 namespace lorikeet {
 namespace {
 
-struct PersonalizeArguments {
-  EngineArguments engine;
-  CatalogOptions catalog;
-  std::string out;
-  std::string modules = "all";
-  OwnerTextOptions text;
-  PersonalizeOptions options;
-  double max_seconds = 0;
-};
+absl::Status Missing(std::string_view option, std::string_view what_for) {
+  return UsageError(std::string(option) + " is required " + std::string(what_for));
+}
 
-absl::Status RunPersonalize(const PersonalizeArguments& arguments, Output& output) {
-  PersonalizeOptions options = arguments.options;
-  auto modules = ParseModules(arguments.modules);
-  if (!modules.ok()) return UsageError(Message(modules.status()));
-  options.modules = *std::move(modules);
-  if (arguments.max_seconds > 0) options.train.max_duration = absl::Seconds(arguments.max_seconds);
-  ASSIGN_OR_RETURN(const OwnerText text, ReadOwnerText(arguments.text));
-  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.catalog));
-  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  if (FileExists(arguments.out)) {
-    ASSIGN_OR_RETURN(options.existing, PersonalAdapter::Load(arguments.out));
+// The status and the way back need neither model nor text.
+absl::Status RunPersonalizeCommand(const PersonalizeArguments& arguments, Output& output) {
+  if (arguments.to >= 0 && !arguments.rollback) return UsageError("--to goes with --rollback");
+  if (!arguments.from_model.empty() && !arguments.rebase) {
+    return UsageError("--from-model goes with --rebase");
   }
-  const SystemClock clock;
-  const auto stage = [&](std::string_view name) {
-    if (output.progress()) std::fputs(absl::StrCat(ToAbsl(name), " ...\n").c_str(), stderr);
-  };
-  ASSIGN_OR_RETURN(const PersonalizeResult result,
-                   Personalize(engine.model(), engine.pool(), clock, catalog, text, options, stage,
-                               TrainingProgress(output)));
-  if (result.adapter) RETURN_IF_ERROR(result.adapter->Save(arguments.out));
-  PrintSelection(result.selection, output);
-  output.Line(absl::StrCat("\ntrained ", result.training.steps, " steps on ",
-                           result.training.tokens, " tokens (", result.training.stopped_because,
-                           ")"));
-  output.Line(result.verdict);
-  output.SetJson(PersonalizeJson(result, catalog));
-  return absl::OkStatus();
+  if (arguments.status) return ShowPersonalizeStatus(arguments, output);
+  if (arguments.rollback) {
+    if (arguments.out.empty()) return Missing("--out", "with --rollback");
+    return RollBackPersonal(arguments, output);
+  }
+  if (arguments.engine.model.empty()) return Missing("--model", "to personalize");
+  if (arguments.catalog.path.empty()) return Missing("--catalog", "to personalize");
+  if (arguments.out.empty()) return Missing("--out", "to personalize");
+  // Before an hour of training, not after.
+  RETURN_IF_ERROR(CheckWritable(arguments.out));
+  if (arguments.rebase) return RunRebase(arguments, output);
+  return RunPersonalize(arguments, output);
+}
+
+void AddHistoryOptions(CLI::App* command, PersonalizeArguments& arguments) {
+  CLI::Option* status = command->add_flag(
+      "--status", arguments.status, "Show what was done to the adapter --out, and which serves");
+  CLI::Option* rollback =
+      command
+          ->add_flag("--rollback", arguments.rollback,
+                     "Put back what served before the last change; again: forward")
+          ->excludes(status);
+  command->add_option("--to", arguments.to, "With --rollback: to this version; 0: the bare base")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_flag("--rebase", arguments.rebase,
+                 "Train for another base (--model, --catalog), judge it against base and adapter "
+                 "in use on the same text, keep the better")
+      ->excludes(status)
+      ->excludes(rollback);
+  command->add_option("--from-model", arguments.from_model,
+                      "With --rebase: the base in use; default: where the history says it is");
 }
 
 void AddTrainOptions(CLI::App* command, PersonalizeArguments& arguments) {
@@ -97,18 +99,18 @@ void AddTrainOptions(CLI::App* command, PersonalizeArguments& arguments) {
 void AddPersonalizeCommand(Program& program) {
   auto arguments = std::make_shared<PersonalizeArguments>();
   arguments->options.train = DefaultPersonalTraining();
-  CLI::App* command =
-      program.Add("personalize", "Select a persona, train on top of it, judge, keep the better",
-                  [arguments](Output& output) { return RunPersonalize(*arguments, output); });
+  CLI::App* command = program.Add(
+      "personalize", "Select a persona, train on top of it, judge, keep the better; its history",
+      [arguments](Output& output) { return RunPersonalizeCommand(*arguments, output); });
   arguments->engine.AddModel(command);
   arguments->engine.AddThreads(command);
   arguments->catalog.Declare(command);
-  command
-      ->add_option(
-          "--out", arguments->out,
-          "The personal adapter; one that is there already is judged too and only replaced "
-          "by a better one")
-      ->required();
+  for (const char* option : {"--model", "--catalog"}) command->get_option(option)->required(false);
+  command->add_option(
+      "--out", arguments->out,
+      "The personal adapter; one that is there already is judged too and only replaced "
+      "by a better one");
+  AddHistoryOptions(command, *arguments);
   arguments->text.Declare(command);
   AddSelectOptions(command, arguments->options.select);
   AddTrainOptions(command, *arguments);

@@ -61,14 +61,6 @@ HistoryEntry EntryOf(std::string_view kind, std::string verdict) {
   return entry;
 }
 
-int ResidualRank(const Adapter& adapter) {
-  int rank = 0;
-  for (const AdapterMatrix& matrix : adapter.matrices) {
-    rank = std::max(rank, matrix.residual_rank.value_or(0));
-  }
-  return rank;
-}
-
 bool Intersect(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
   return std::ranges::any_of(a, [&](int64_t id) { return std::ranges::find(b, id) != b.end(); });
 }
@@ -186,7 +178,7 @@ absl::Status History::TakeNote() {
       EntryOf(history_kind::kFound, absl::StrCat(out_path_, " was written by something else"));
   entry.base_fingerprint = info.base_fingerprint;
   entry.persona = info.persona_id;
-  entry.residual_rank = ResidualRank(found.adapter());
+  entry.residual_rank = found.ResidualRank();
   return Commit(std::move(entry), *bytes);
 }
 

@@ -72,6 +72,14 @@ absl::StatusOr<PersonalAdapter::Parts> PersonalAdapter::Split(float residual_alp
   return parts;
 }
 
+int PersonalAdapter::ResidualRank() const {
+  int rank = 0;
+  for (const AdapterMatrix& matrix : adapter_.matrices) {
+    rank = std::max(rank, matrix.residual_rank.value_or(0));
+  }
+  return rank;
+}
+
 absl::StatusOr<PersonalAdapter> PersonalAdapter::Load(const std::string& path) {
   ASSIGN_OR_RETURN(Adapter adapter, ReadAdapter(path));
   return PersonalAdapter(std::move(adapter));

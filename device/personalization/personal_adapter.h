@@ -38,6 +38,8 @@ class PersonalAdapter {
   absl::Status Save(const std::string& path) const;
 
   const Adapter& adapter() const { return adapter_; }
+  // Of the matrices the largest; 0 where the adapter does not say which part is personal.
+  int ResidualRank() const;
 
  private:
   explicit PersonalAdapter(Adapter adapter) : adapter_(std::move(adapter)) {}

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <optional>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
@@ -58,8 +60,9 @@ std::vector<std::string_view> Pieces(std::span<const PrivateText> documents, Rep
   return pieces;
 }
 
+// `before` stands before each window; it carries no loss.
 std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_view> pieces,
-                               int window_tokens) {
+                               int window_tokens, std::optional<TokenId> before) {
   const Tokenizer& tokenizer = model.tokenizer();
   const auto window =
       static_cast<size_t>(std::max(2, std::min(window_tokens, model.config().context_length)));
@@ -69,7 +72,7 @@ std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_v
     for (size_t begin = 0; begin < ids.size();) {
       Sequence sequence;
       sequence.tokens.reserve(window);
-      if (tokenizer.bos()) sequence.tokens.push_back(*tokenizer.bos());
+      if (before) sequence.tokens.push_back(*before);
       const size_t take = std::min(window - sequence.tokens.size(), ids.size() - begin);
       sequence.tokens.insert(sequence.tokens.end(),
                              ids.begin() + static_cast<std::ptrdiff_t>(begin),
@@ -79,6 +82,11 @@ std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_v
     }
   }
   return sequences;
+}
+
+std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_view> pieces,
+                               int window_tokens) {
+  return Tokenize(model, pieces, window_tokens, model.tokenizer().bos());
 }
 
 // First index such that the pieces from it on hold at least `share` of the bytes and are not all.
@@ -123,6 +131,28 @@ StyleStatistics CountStyle(std::span<const PrivateText> documents) {
   std::vector<std::string_view> views;
   for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
   return CountStyle(std::span<const std::string_view>(views));
+}
+
+OwnerText SetJudgeApart(const OwnerText& text, const SplitOptions& options) {
+  if (!text.judge.empty()) return text;
+  Repeats left_out;
+  const std::vector<std::string_view> pieces = Pieces(text.documents, &left_out);
+  const size_t judge_begin = TailBegin(pieces, options.judge_share);
+  OwnerText apart;
+  apart.record_ids = text.record_ids;
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    (i < judge_begin ? apart.documents : apart.judge).emplace_back(std::string(pieces[i]));
+  }
+  return apart;
+}
+
+std::vector<Sequence> TokenizeWhole(const Model& model, const PrivateText& document,
+                                    int window_tokens) {
+  const Tokenizer& tokenizer = model.tokenizer();
+  std::optional<TokenId> before = tokenizer.bos();
+  if (!before) before = tokenizer.Encode("\n").back();
+  const std::string_view view = document.Open(Access());
+  return Tokenize(model, {&view, 1}, window_tokens, before);
 }
 
 absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,

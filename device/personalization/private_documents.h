@@ -60,6 +60,15 @@ std::vector<Sequence> TokenizeDocuments(const Model& model, std::span<const Priv
                                         int window_tokens);
 StyleStatistics CountStyle(std::span<const PrivateText> documents);
 
+// The same text with the judge's part set apart as SplitText would cut it, so that two models judge
+// by the same bytes.  Where `text` names its judge already, a copy.
+OwnerText SetJudgeApart(const OwnerText& text, const SplitOptions& options);
+
+// One document as sequences in which every byte is predicted, so that models of different
+// tokenizers can be compared: without a BOS in the vocabulary a line end stands before each window.
+std::vector<Sequence> TokenizeWhole(const Model& model, const PrivateText& document,
+                                    int window_tokens);
+
 // Tokens that carry loss: all but the first of each sequence.
 int64_t PredictedTokens(std::span<const Sequence> sequences);
 
