@@ -192,6 +192,21 @@ std::vector<double> RoundTicks(double low, double high, int count) {
   return ticks;
 }
 
+namespace {
+
+std::string RangeBars(const std::vector<PlotRange>& ranges, size_t series, const Frame& frame) {
+  std::string svg;
+  for (const auto& range : ranges) {
+    if (!std::isfinite(range.low) || !std::isfinite(range.high)) continue;
+    absl::StrAppendFormat(
+        &svg, "<line class=\"line faint s%d\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"/>",
+        series % 10, frame.X(range.x), frame.X(range.x), frame.Y(range.low), frame.Y(range.high));
+  }
+  return svg;
+}
+
+}  // namespace
+
 std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes) {
   Range x, y;
   if (axes.y_from_zero) y.Add(0);
@@ -202,25 +217,33 @@ std::string LinePlot(const std::vector<LineSeries>& series, const PlotAxes& axes
       x.Add(point.x);
       y.Add(point.y);
     }
+    for (const auto& range : line.ranges) {
+      y.Add(range.low);
+      y.Add(range.high);
+    }
   }
   x.Settle();
   y.Settle();
   const Frame frame(x, y, axes, LegendRows(names, axes));
   std::string svg = absl::StrCat(frame.Open(), frame.YGrid(), frame.XTicks(), frame.Labels());
   for (size_t i = 0; i < series.size(); ++i) {
-    std::string path, dot;
+    svg += RangeBars(series[i].ranges, i, frame);
+    std::string path, dots;
     int drawn = 0;
     for (const auto& point : series[i].points) {
       if (!std::isfinite(point.x) || !std::isfinite(point.y)) continue;
       absl::StrAppendFormat(&path, "%.1f,%.1f ", frame.X(point.x), frame.Y(point.y));
-      dot = absl::StrFormat("<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>", i % 10,
-                            frame.X(point.x), frame.Y(point.y));
+      absl::StrAppendFormat(&dots, "<circle class=\"fill s%d\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>",
+                            i % 10, frame.X(point.x), frame.Y(point.y));
       ++drawn;
+    }
+    if (series[i].dots || drawn == 1) {
+      svg += dots;
+      continue;
     }
     absl::StrAppendFormat(
         &svg, "<polyline class=\"line s%d%s\" points=\"%s\"><title>%s</title></polyline>", i % 10,
         series[i].faint ? " faint" : "", path, EscapeHtml(series[i].name));
-    if (drawn == 1) absl::StrAppend(&svg, dot);
   }
   return absl::StrCat(svg, frame.Legend(names), "</svg>");
 }

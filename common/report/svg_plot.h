@@ -22,10 +22,19 @@ struct PlotAxes {
   int height = 320;
 };
 
+// A vertical bar, such as an interval around a point.
+struct PlotRange {
+  double x = 0;
+  double low = 0;
+  double high = 0;
+};
+
 struct LineSeries {
   std::string name;
-  std::vector<PlotPoint> points;  // non-finite ones are left out
-  bool faint = false;             // beside lines that matter more
+  std::vector<PlotPoint> points;       // non-finite ones are left out
+  bool faint = false;                  // beside lines that matter more
+  bool dots = false;                   // points without a line
+  std::vector<PlotRange> ranges = {};  // drawn behind
 };
 // One line a series (a single point: a dot), with a legend and round axis ticks.  Empty series make
 // an empty frame.

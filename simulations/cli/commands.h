@@ -11,7 +11,9 @@ void AddRunCommand(Program& program);
 void AddFuzzCommand(Program& program);
 void AddScaleCommand(Program& program);
 void AddParametersCommand(Program& program);
+void AddPeopleCommand(Program& program);
 void AddSelectionCommand(Program& program);
+void AddWarmStartCommand(Program& program);
 
 }  // namespace lorikeet
 

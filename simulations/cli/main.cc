@@ -17,5 +17,7 @@ int main(int argc, char** argv) {
   lorikeet::AddParametersCommand(program);
   lorikeet::AddSelectionCommand(program);
   lorikeet::AddFleetReportCommand(program);
+  lorikeet::AddWarmStartCommand(program);
+  lorikeet::AddPeopleCommand(program);
   return program.Main(argc, argv);
 }

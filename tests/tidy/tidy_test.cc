@@ -52,6 +52,7 @@ const std::map<std::string, int> kRank = {
     {"simulations/people", 52},
     {"simulations/retrieval", 51},
     {"simulations/selection", 51},
+    {"simulations/people", 52},
     {"simulations/scenarios", 52},
     {"simulations/cli", 53},
 };

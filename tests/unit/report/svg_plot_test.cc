@@ -33,6 +33,21 @@ std::vector<Label> Labels(const std::string& svg) {
   return labels;
 }
 
+TEST(LinePlotTest, DotsHaveNoLineAndRangesFitTheFrame) {
+  const LineSeries dots{.name = "d", .points = {{0, 1}, {1, 2}}, .dots = true};
+  const LineSeries line{.name = "l", .points = {{0, 1}, {1, 2}}, .ranges = {{1, -50, 40}}};
+  const std::string svg = LinePlot({dots, line}, {});
+  const auto count = [&](const std::string& word) {
+    int found = 0;
+    for (size_t at = svg.find(word); at != std::string::npos; at = svg.find(word, at + 1)) ++found;
+    return found;
+  };
+  EXPECT_EQ(count("<circle"), 2);
+  EXPECT_EQ(count("<polyline"), 1);
+  EXPECT_EQ(count("line faint s1"), 1);
+  EXPECT_THAT(svg, HasSubstr(">-50</text>"));  // a tick: the range is inside
+}
+
 TEST(ScatterPlotTest, NamesDoNotCoverEachOther) {
   Rng rng(1);
   std::vector<ScatterPoint> points = {{"you", 0.5, 0.5, 1, true}};
