@@ -52,7 +52,6 @@ const std::map<std::string, int> kRank = {
     {"simulations/people", 52},
     {"simulations/retrieval", 51},
     {"simulations/selection", 51},
-    {"simulations/people", 52},
     {"simulations/scenarios", 52},
     {"simulations/cli", 53},
 };
