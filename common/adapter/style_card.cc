@@ -205,6 +205,7 @@ StyleBackground MakeStyleBackground(std::span<const std::string_view> documents,
       &background.words_center, &background.words_spread);
   background.sketch = all.sketch;
   background.feature_count = all.feature_count;
+  background.length = all.length;
   return background;
 }
 

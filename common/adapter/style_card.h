@@ -31,6 +31,12 @@ std::span<const std::string_view> StyleFunctionWords();
 // Names of the traits, after their positive end ("formal": -1 informal, +1 formal).
 std::span<const std::string_view> StyleTraitNames();
 
+// Lengths of documents: log2(1 + words), over documents with a word.
+struct LengthStatistics {
+  double mean = 0;
+  double spread = 0;  // standard deviation
+};
+
 struct StyleStatistics {
   std::vector<double> form;   // [StyleFormNames().size()]
   std::vector<double> words;  // square roots of counts per 100 words, [StyleFunctionWords().size()]
@@ -39,6 +45,7 @@ struct StyleStatistics {
   int64_t document_count = 0;
   int64_t word_count = 0;
   int64_t feature_count = 0;  // of the sketch
+  LengthStatistics length;
 };
 
 // Robust centre (median) and spread (scaled median absolute deviation, with a floor) over chunks of
@@ -48,6 +55,7 @@ struct StyleBackground {
   std::vector<double> words_center, words_spread;
   std::vector<double> sketch;
   int64_t feature_count = 0;  // of the sketch
+  LengthStatistics length;    // not robust: of all documents
 };
 
 struct StyleCard {

@@ -112,6 +112,8 @@ class Counter {
   }();
   std::vector<double> sketch_ = std::vector<double>(kStyleSketchBins, 0.0);
   int64_t features_ = 0;
+  double lengths_ = 0, length_squares_ = 0;
+  int64_t lengths_seen_ = 0;
   Lengths entries_, sentences_;
   int64_t words_ = 0, alphabetic_words_ = 0, letters_ = 0, upper_ = 0, foreign_ = 0;
   int64_t short_words_ = 0, long_words_ = 0, sentences_lower_ = 0, sentences_seen_ = 0;
@@ -275,10 +277,15 @@ size_t Counter::AddEmoticon(const std::u32string& text, size_t i) {
 }
 
 void Counter::AddSketch(std::string_view document) {
-  for (uint16_t feature : SketchDocument(document).features) {
+  const DocumentSketch sketch = SketchDocument(document);
+  for (uint16_t feature : sketch.features) {
     sketch_[feature] += 1;
     ++features_;
   }
+  if (sketch.log_words <= 0) return;
+  lengths_ += sketch.log_words;
+  length_squares_ += sketch.log_words * sketch.log_words;
+  ++lengths_seen_;
 }
 
 // 09:30, 7.15 or 09h30 as a whole; returns its length or 0.
@@ -363,6 +370,12 @@ StyleStatistics Counter::Finish(int64_t document_count) {
   for (double& value : result.form) value = Round(value);
   result.sketch = sketch_;
   result.feature_count = features_;
+  if (lengths_seen_ > 0) {
+    const auto n = static_cast<double>(lengths_seen_);
+    const double mean = lengths_ / n;
+    result.length = {.mean = Round(mean),
+                     .spread = Round(std::sqrt(std::max(0.0, length_squares_ / n - mean * mean)))};
+  }
   for (double& value : result.sketch) {
     value = RoundShare(value / std::max<double>(1, static_cast<double>(features_)));
   }

@@ -97,6 +97,17 @@ absl::Status ReadNumber(const json& object, const char* key, double* out) {
   return absl::OkStatus();
 }
 
+absl::Status ReadLength(const json& object, LengthStatistics* out) {
+  std::vector<double> length;
+  RETURN_IF_ERROR(ReadVector(object, "length", &length));
+  if (length.size() != 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("style card: expected 2 numbers in \"length\", found ", length.size()));
+  }
+  *out = {.mean = length[0], .spread = length[1]};
+  return absl::OkStatus();
+}
+
 absl::Status ReadCount(const json& object, const char* key, int64_t* out) {
   const auto it = object.find(key);
   if (it == object.end() || !it->is_number_unsigned()) {
@@ -116,8 +127,9 @@ absl::Status CheckStyleCard(const StyleCard& card) {
   RETURN_IF_ERROR(CheckVector(s.words, StyleFunctionWords().size(), 0, 1e6, "words"));
   RETURN_IF_ERROR(CheckVector(s.sketch, kStyleSketchBins, 0, 1, "sketch"));
   RETURN_IF_ERROR(CheckVector(card.explanation, card.explanation.size(), 0, 1e6, "explanation"));
-  const double of_itself[] = {card.explanation_residual, card.self_evidence, card.gain};
-  RETURN_IF_ERROR(CheckVector(of_itself, 3, 0, 1e3, "residual, self evidence or gain"));
+  const double of_itself[] = {card.explanation_residual, card.self_evidence, card.gain,
+                              s.length.mean, s.length.spread};
+  RETURN_IF_ERROR(CheckVector(of_itself, 5, 0, 1e3, "residual, self evidence, gain or length"));
   if (s.document_count < 0 || s.word_count < 0 || s.feature_count < 0) {
     return absl::InvalidArgumentError("style card: expected counts of at least 0");
   }
@@ -134,6 +146,8 @@ absl::Status CheckStyleBackground(const StyleBackground& background) {
   RETURN_IF_ERROR(CheckVector(background.form_spread, kStyleFormCount, 1e-6, 1e6, "form_spread"));
   RETURN_IF_ERROR(CheckVector(background.words_center, words, 0, 1e6, "words_center"));
   RETURN_IF_ERROR(CheckVector(background.words_spread, words, 1e-6, 1e6, "words_spread"));
+  const double length[] = {background.length.mean, background.length.spread};
+  RETURN_IF_ERROR(CheckVector(length, 2, 0, 1e3, "background length"));
   if (background.feature_count < 0) {
     return absl::InvalidArgumentError("style card: expected a count of at least 0");
   }
@@ -150,6 +164,7 @@ std::string StyleCardToJson(const StyleCard& card) {
   object["features"] = static_cast<uint64_t>(card.statistics.feature_count);
   object["sketch"] = EncodeSketch(card.statistics.sketch);
   object["explanation"] = card.explanation;
+  object["length"] = {card.statistics.length.mean, card.statistics.length.spread};
   object["explanation_residual"] = card.explanation_residual;
   object["self_evidence"] = card.self_evidence;
   object["gain"] = card.gain;
@@ -169,6 +184,7 @@ absl::StatusOr<StyleCard> StyleCardFromJson(std::string_view text) {
   RETURN_IF_ERROR(ReadVector(object, "explanation", &card.explanation));
   RETURN_IF_ERROR(ReadNumber(object, "explanation_residual", &card.explanation_residual));
   RETURN_IF_ERROR(ReadNumber(object, "self_evidence", &card.self_evidence));
+  RETURN_IF_ERROR(ReadLength(object, &card.statistics.length));
   RETURN_IF_ERROR(ReadNumber(object, "gain", &card.gain));
   const auto sentence = object.find("sentence");
   if (sentence == object.end() || !sentence->is_string()) {
@@ -188,6 +204,7 @@ std::string StyleBackgroundToJson(const StyleBackground& background) {
   object["words_spread"] = background.words_spread;
   object["features"] = static_cast<uint64_t>(background.feature_count);
   object["sketch"] = EncodeSketch(background.sketch);
+  object["length"] = {background.length.mean, background.length.spread};
   return object.dump();
 }
 
@@ -200,6 +217,7 @@ absl::StatusOr<StyleBackground> StyleBackgroundFromJson(std::string_view text) {
   RETURN_IF_ERROR(ReadVector(object, "words_spread", &background.words_spread));
   RETURN_IF_ERROR(ReadCount(object, "features", &background.feature_count));
   RETURN_IF_ERROR(ReadSketch(object, &background.sketch));
+  RETURN_IF_ERROR(ReadLength(object, &background.length));
   RETURN_IF_ERROR(CheckStyleBackground(background));
   return background;
 }

@@ -145,14 +145,10 @@ StyleMatcher::StyleMatcher(const StyleBackground& background,
   const std::vector<double> alone = SmoothBackground(background);
   const std::vector<double> neutral = WithCommon(alone, cards);
   for (size_t i = 0; i < neutral.size(); ++i) common_.push_back(std::log(neutral[i] / alone[i]));
-  const auto length_of = [](std::span<const double> form) {
-    // From the mean to the median of a log-normal length.
-    const double spread =
-        std::max(kLeastLengthSpread, form[static_cast<size_t>(StyleForm::kEntrySpread)]);
-    return Length{form[static_cast<size_t>(StyleForm::kEntryWords)] - 0.35 * spread * spread,
-                  spread};
+  const auto length_of = [](const LengthStatistics& length) {
+    return LengthStatistics{length.mean, std::max(kLeastLengthSpread, length.spread)};
   };
-  background_length_ = length_of(background.form_center);
+  background_length_ = length_of(background.length);
   for (size_t k = 0; k < cards.size(); ++k) {
     const StyleStatistics& statistics = cards[k]->statistics;
     const std::vector<double> own = Smoothed(
@@ -160,7 +156,7 @@ StyleMatcher::StyleMatcher(const StyleBackground& background,
     for (size_t i = 0; i < own.size(); ++i) {
       ratios_[i * count_ + k] = static_cast<float>(std::log(own[i] / neutral[i]));
     }
-    lengths_.push_back(length_of(statistics.form));
+    lengths_.push_back(length_of(statistics.length));
     self_evidence_.push_back(cards[k]->self_evidence);
   }
 }
@@ -181,7 +177,7 @@ double StyleMatcher::CommonRatio(const DocumentSketch& document) const {
 }
 
 double StyleMatcher::LengthRatio(size_t card, double log_words) const {
-  const auto log_density = [&](const Length& length) {
+  const auto log_density = [&](const LengthStatistics& length) {
     const double z = (log_words - length.mean) / length.spread;
     return -0.5 * z * z - std::log(length.spread);
   };

@@ -65,13 +65,10 @@ class StyleMatcher {
   double LengthRatio(size_t card, double log_words) const;
 
   size_t count_ = 0;
-  std::vector<float> ratios_;   // [kStyleSketchBins, cards]
-  std::vector<double> common_;  // [kStyleSketchBins]
-  struct Length {
-    double mean = 0, spread = 1;
-  };
-  std::vector<Length> lengths_;  // [cards]; of log_words
-  Length background_length_;
+  std::vector<float> ratios_;              // [kStyleSketchBins, cards]
+  std::vector<double> common_;             // [kStyleSketchBins]
+  std::vector<LengthStatistics> lengths_;  // [cards]
+  LengthStatistics background_length_;
   std::vector<double> self_evidence_;
 };
 
