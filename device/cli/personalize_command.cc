@@ -7,16 +7,28 @@
 #include "common/base/status_macros.h"
 #include "device/cli/command.h"
 #include "device/cli/personalization_common.h"
+#include "device/cli/personalize_incremental.h"
 #include "device/cli/personalize_options.h"
 #include "device/cli/personalize_rebase.h"
 #include "device/cli/personalize_run.h"
 #include "device/cli/personalize_status.h"
+#include "device/cli/vault_link.h"
 
 namespace lorikeet {
 namespace {
 
 absl::Status Missing(std::string_view option, std::string_view what_for) {
   return UsageError(std::string(option) + " is required " + std::string(what_for));
+}
+
+// For another base, from the last adapter, or from a persona.
+absl::Status Learn(const PersonalizeArguments& arguments, Output& output) {
+  if (arguments.rebase) return RunRebase(arguments, output);
+  if (!arguments.reselect) {
+    ASSIGN_OR_RETURN(const bool done, ContinuePersonal(arguments, output));
+    if (done) return absl::OkStatus();
+  }
+  return RunPersonalize(arguments, output);
 }
 
 // The status and the way back need neither model nor text.
@@ -35,8 +47,9 @@ absl::Status RunPersonalizeCommand(const PersonalizeArguments& arguments, Output
   if (arguments.out.empty()) return Missing("--out", "to personalize");
   // Before an hour of training, not after.
   RETURN_IF_ERROR(CheckWritable(arguments.out));
-  if (arguments.rebase) return RunRebase(arguments, output);
-  return RunPersonalize(arguments, output);
+  RETURN_IF_ERROR(PrepareVault(arguments, output));
+  RETURN_IF_ERROR(Learn(arguments, output));
+  return ConfirmVault(arguments);
 }
 
 void AddHistoryOptions(CLI::App* command, PersonalizeArguments& arguments) {
@@ -49,6 +62,8 @@ void AddHistoryOptions(CLI::App* command, PersonalizeArguments& arguments) {
           ->excludes(status);
   command->add_option("--to", arguments.to, "With --rollback: to this version; 0: the bare base")
       ->check(CLI::NonNegativeNumber);
+  command->add_flag("--reselect", arguments.reselect,
+                    "Begin with a selection although there is an adapter to go on from");
   command
       ->add_flag("--rebase", arguments.rebase,
                  "Train for another base (--model, --catalog), judge it against base and adapter "

@@ -22,6 +22,7 @@ struct PersonalizeArguments {
   PersonalizeOptions options;
   double max_seconds = 0;
 
+  bool reselect = false;  // begin with a selection although there is an adapter to go on from
   bool status = false;
   bool rollback = false;
   int to = -1;  // of --rollback; -1: the version before

@@ -13,7 +13,9 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/cli/command.h"
+#include "device/cli/vault_forget.h"
 #include "device/cli/vault_options.h"
+#include "device/personalization/forgetting.h"
 
 namespace lorikeet {
 namespace {
@@ -28,9 +30,6 @@ struct Options {
   bool federate = false;
   std::string query;
   int limit = 10;
-  std::vector<int64_t> ids;
-  std::string match;
-  bool all = false;
   std::string out;
   std::vector<std::string> allow;
   std::vector<std::string> deny;
@@ -100,6 +99,21 @@ absl::Status RunAdd(const Options& options, Output& out) {
   return absl::OkStatus();
 }
 
+// What was trained from this vault, and whether something is still to be done about it.
+absl::StatusOr<json> ListAdapters(const Vault& vault, const std::string& dir, Output& out) {
+  ASSIGN_OR_RETURN(const auto adapters, vault.Adapters());
+  json list = json::array();
+  for (const VaultAdapter& adapter : adapters) {
+    ASSIGN_OR_RETURN(std::string notice, UnsettledNotice(vault, dir, adapter.path));
+    if (adapter.rebuild) {
+      notice = absl::StrCat("deleted, to be rebuilt: lorikeet vault forget --vault ", dir);
+    }
+    out.Line(absl::StrCat("adapter ", adapter.path, notice.empty() ? "" : ": ", notice));
+    list.push_back({{"path", adapter.path}, {"notice", notice}});
+  }
+  return list;
+}
+
 absl::Status RunList(const Options& options, Output& out) {
   ASSIGN_OR_RETURN(const auto vault, OpenVault(options.vault, /*create=*/false));
   ASSIGN_OR_RETURN(const auto records, vault->List());
@@ -127,7 +141,8 @@ absl::Status RunList(const Options& options, Output& out) {
                          {"retrieve", c.retrieve},
                          {"retention_days", c.retention_days ? json(*c.retention_days) : json()}});
   }
-  out.SetJson({{"records", listed}, {"sources", by_source}});
+  ASSIGN_OR_RETURN(const json adapters, ListAdapters(*vault, options.vault.dir, out));
+  out.SetJson({{"records", listed}, {"sources", by_source}, {"adapters", adapters}});
   return absl::OkStatus();
 }
 
@@ -146,35 +161,6 @@ absl::Status RunSearch(const Options& options, Output& out) {
   }
   if (hits.empty()) out.Line("nothing found");
   out.SetJson({{"hits", found}});
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::vector<int64_t>> RecordsToForget(const Options& options, const Vault& vault) {
-  std::vector<int64_t> ids = options.ids;
-  if (!options.match.empty()) {
-    ASSIGN_OR_RETURN(const auto hits, vault.Search(options.match, 1 << 30, std::nullopt));
-    for (const SearchHit& hit : hits) ids.push_back(hit.record.id);
-  }
-  if (options.all) {
-    ASSIGN_OR_RETURN(const auto records, vault.List());
-    for (const VaultRecord& record : records) ids.push_back(record.id);
-  }
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
-  return ids;
-}
-
-absl::Status RunForget(const Options& options, Output& out) {
-  if (options.ids.empty() && options.match.empty() && !options.all) {
-    return UsageError("vault forget: expected --id, --match or --all");
-  }
-  ASSIGN_OR_RETURN(const auto vault, OpenVault(options.vault, /*create=*/false));
-  ASSIGN_OR_RETURN(const auto ids, RecordsToForget(options, *vault));
-  RETURN_IF_ERROR(vault->Forget(ids));
-  out.Line(absl::StrFormat(
-      "forgot %d records; adapters trained on them are unchanged until personalize runs again",
-      ids.size()));
-  out.SetJson({{"forgotten", ids}});
   return absl::OkStatus();
 }
 
@@ -260,10 +246,12 @@ void AddVaultCommands(Program& program) {
     command->add_option("--limit", o->limit, "Passages at most")->check(CLI::PositiveNumber);
   }
   {
-    auto [command, o] = add("forget", "Delete records for good", RunForget);
-    command->add_option("--id", o->ids, "Record numbers");
-    command->add_option("--match", o->match, "Every record with one of these words");
-    command->add_flag("--all", o->all, "Everything");
+    auto arguments = std::make_shared<ForgetArguments>();
+    CLI::App* command = program.Add(
+        group, "forget", "Delete records for good, and rebuild the adapters that knew them",
+        [arguments](Output& out) { return RunForget(*arguments, out); });
+    arguments->vault.Declare(command, /*required=*/true);
+    arguments->Declare(command);
   }
   add("verify", "Open every record and check that none is missing", RunVerify);
   {

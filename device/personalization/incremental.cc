@@ -13,7 +13,10 @@
 namespace lorikeet {
 namespace {
 
-constexpr size_t kFewRecords = 5;  // fewer new ones than this are cut into pieces, not set apart
+// Fewer records than this are cut into pieces, so that every part gets some.
+constexpr size_t kFewRecords = 10, kFewNewRecords = 5;
+// Fewer held-out records than this let the judge say little (judge.h).
+constexpr size_t kFewestJudges = 5, kFewestNewJudges = 2;
 // A loss that rose by less than so many standard errors did not rise.
 constexpr double kNoise = 2.0;
 // Of the old text that is read, every so-manieth sequence is not replayed: it shows what is being
@@ -34,20 +37,28 @@ size_t BytesOf(std::span<const VaultDocument> records) {
   return bytes;
 }
 
-// Moves the last records until `share` of the bytes moved.
-void MoveTail(double share, std::vector<VaultDocument>* from, std::vector<VaultDocument>* to) {
-  const double enough = share * static_cast<double>(BytesOf(*from));
+// Where the lots hold out too little, the last records judge instead: at least half of `fewest` and
+// the judge's share of the bytes; of fewer than `few` records none.
+void HoldOutTail(size_t few, size_t fewest, std::vector<VaultDocument>* train,
+                 std::vector<VaultDocument>* judge) {
+  for (VaultDocument& record : *judge) train->push_back(std::move(record));
+  judge->clear();
+  std::ranges::sort(*train, {}, &VaultDocument::id);
+  if (train->size() < few) return;
+  const double enough = kJudgeShare * static_cast<double>(BytesOf(*train));
   double moved = 0;
-  while (from->size() > 1 && moved < enough) {
-    moved += static_cast<double>(from->back().text.size_bytes());
-    to->insert(to->begin(), std::move(from->back()));
-    from->pop_back();
+  while (train->size() > few / 2 && (moved < enough || judge->size() < fewest / 2)) {
+    moved += static_cast<double>(train->back().text.size_bytes());
+    judge->insert(judge->begin(), std::move(train->back()));
+    train->pop_back();
   }
 }
 
-bool TooFew(std::span<const VaultDocument> judge, std::span<const VaultDocument> rest) {
+bool TooFew(std::span<const VaultDocument> judge, std::span<const VaultDocument> rest,
+            size_t fewest) {
   const auto bytes = static_cast<double>(BytesOf(judge));
-  return judge.size() < 2 || bytes < kJudgeShare / 2 * (bytes + static_cast<double>(BytesOf(rest)));
+  return judge.size() < fewest ||
+         bytes < kJudgeShare / 2 * (bytes + static_cast<double>(BytesOf(rest)));
 }
 
 std::vector<PrivateText> Texts(std::vector<VaultDocument> records) {
@@ -224,11 +235,8 @@ OwnerText HoldOutRecords(std::vector<VaultDocument> records) {
   for (VaultDocument& record : records) {
     (record.lot < kJudgeShare ? judge : train).push_back(std::move(record));
   }
-  if (TooFew(judge, train)) {
-    train.insert(train.end(), std::make_move_iterator(judge.begin()),
-                 std::make_move_iterator(judge.end()));
-    judge.clear();
-    std::ranges::sort(train, {}, &VaultDocument::id);
+  if (TooFew(judge, train, kFewestJudges)) {
+    HoldOutTail(kFewRecords, kFewestJudges, &train, &judge);
   }
   OwnerText text;
   for (const VaultDocument& record : train) text.record_ids.push_back(record.id);
@@ -249,8 +257,8 @@ IncrementalText DivideRecords(std::vector<VaultDocument> records, std::span<cons
       (record.lot < kJudgeShare ? judge_fresh : fresh).push_back(std::move(record));
     }
   }
-  if (TooFew(judge_fresh, fresh) && fresh.size() >= kFewRecords) {
-    MoveTail(kJudgeShare, &fresh, &judge_fresh);
+  if (TooFew(judge_fresh, fresh, kFewestNewJudges)) {
+    HoldOutTail(kFewNewRecords, kFewestNewJudges, &fresh, &judge_fresh);
   }
   IncrementalText text;
   for (const VaultDocument& record : known) text.records.push_back(record.id);

@@ -34,9 +34,10 @@ namespace lorikeet {
 
 inline constexpr double kJudgeShare = 0.2;  // of a vault's records
 
-// The records of a vault as a first training sees them: those of a low lot judge.  Where they hold
-// less than half their share of the bytes (few records) the judge's part is left empty, and
-// SplitText cuts it from the end.
+// The records of a vault as a first training sees them: those of a low lot judge.  Where they are
+// too few to say much (fewer than five, or half their share of the bytes) the last records judge
+// instead, and where there are hardly any records (fewer than ten) the judge's part is left empty,
+// and SplitText cuts it from the end.
 OwnerText HoldOutRecords(std::vector<VaultDocument> records);
 
 // The same for going on from an adapter that the records `trained` (ascending) shaped, and that was

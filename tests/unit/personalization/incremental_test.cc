@@ -94,15 +94,21 @@ const First& FirstAdapter() {
 }
 
 TEST(HoldOutRecordsTest, TheLotDecidesWhateverElseIsThere) {
-  const auto few = HoldOutRecords(Records(Quiet(20), kThen, 1));
-  EXPECT_EQ(few.judge.size(), 4u);
-  EXPECT_EQ(few.record_ids.size(), 16u);
+  const auto few = HoldOutRecords(Records(Quiet(30), kThen, 1));
+  EXPECT_EQ(few.judge.size(), 6u);
+  EXPECT_EQ(few.record_ids.size(), 24u);
   const auto more =
-      HoldOutRecords(Joined(Records(Quiet(20), kThen, 1), Records(Quiet(5, 3), kThen, 21)));
+      HoldOutRecords(Joined(Records(Quiet(30), kThen, 1), Records(Quiet(5, 3), kThen, 31)));
   const std::set<int64_t> trained(more.record_ids.begin(), more.record_ids.end());
-  for (int64_t id = 1; id <= 20; ++id) {
+  for (int64_t id = 1; id <= 30; ++id) {
     EXPECT_EQ(trained.contains(id), std::ranges::count(few.record_ids, id) == 1) << id;
   }
+}
+
+TEST(HoldOutRecordsTest, WhereLotsHoldOutTooLittleTheLastRecordsJudge) {
+  const auto text = HoldOutRecords(Records(Quiet(15), kThen, 1));  // four low lots
+  EXPECT_EQ(text.judge.size(), 3u);
+  EXPECT_THAT(text.record_ids, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12));
 }
 
 TEST(HoldOutRecordsTest, FewRecordsLeaveTheJudgesPartToTheEndOfTheText) {
