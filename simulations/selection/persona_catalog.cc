@@ -85,9 +85,10 @@ uint64_t SeedVersion(std::span<const PersonaSeed> seeds, std::span<const std::st
     Update(seed.documents, &hasher);
   }
   const TrainOptions& train = options.training.train;
-  hasher.UpdateSized(AsBytes(absl::StrFormat(
-      "rank %d steps %d epochs %g rate %g batch %d axes %d", options.basis.rank, train.max_steps,
-      train.epochs, train.learning_rate, train.batch_size, options.basis.axes.axes.size())));
+  hasher.UpdateSized(AsBytes(
+      absl::StrFormat("rank %d steps %d epochs %g rate %g batch %d axes %d neutral background",
+                      options.basis.rank, train.max_steps, train.epochs, train.learning_rate,
+                      train.batch_size, options.basis.axes.axes.size())));
   const Hash256 hash = hasher.Finish();
   uint64_t version = 0;
   for (size_t i = 0; i < sizeof version; ++i) version = version << 8 | hash[i];
