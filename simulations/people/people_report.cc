@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "device/personalization/history_entry.h"
 
 namespace lorikeet {
 namespace {
@@ -98,18 +99,6 @@ void CountEnds(const std::vector<PersonResult>& people, PeopleSummary* summary) 
 }
 
 }  // namespace
-
-std::string_view OutcomeName(Outcome outcome) {
-  switch (outcome) {
-    case Outcome::kKept:
-      return "kept";
-    case Outcome::kPersonaOnly:
-      return "persona only";
-    case Outcome::kRolledBack:
-      return "rolled back";
-  }
-  return "unknown";
-}
 
 PeopleSummary Summarize(const std::vector<PersonResult>& people, uint64_t seed) {
   PeopleSummary summary;

@@ -54,8 +54,6 @@ std::string PeopleTable(const PeopleReport& report);
 nlohmann::json PeopleJson(const PeopleReport& report);
 std::string PeoplePage(const PeopleReport& report);  // self-contained
 
-std::string_view OutcomeName(Outcome outcome);
-
 }  // namespace lorikeet
 
 #endif  // LORIKEET_SIMULATIONS_PEOPLE_PEOPLE_REPORT_H_
