@@ -87,8 +87,7 @@ absl::StatusOr<std::vector<Sequence>> TrainingText(const std::shared_ptr<const M
 
 TrainOptions DefaultPersonalTraining() {
   TrainOptions options;
-  // At full strength this overfits; the line search undoes that.  A third of the rate with an early
-  // stop learns as much where the persona is far, less where it is near.
+  // At full strength this overfits; the line search undoes that.
   options.epochs = 3;
   options.batch_size = 4;
   options.learning_rate = 3e-3;
