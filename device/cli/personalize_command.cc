@@ -24,7 +24,7 @@ absl::Status Missing(std::string_view option, std::string_view what_for) {
 // For another base, from the last adapter, or from a persona.
 absl::Status Learn(const PersonalizeArguments& arguments, Output& output) {
   if (arguments.rebase) return RunRebase(arguments, output);
-  if (!arguments.reselect) {
+  if (!arguments.reselect && arguments.report.path.empty()) {
     ASSIGN_OR_RETURN(const bool done, ContinuePersonal(arguments, output));
     if (done) return absl::OkStatus();
   }
@@ -47,6 +47,7 @@ absl::Status RunPersonalizeCommand(const PersonalizeArguments& arguments, Output
   if (arguments.out.empty()) return Missing("--out", "to personalize");
   // Before an hour of training, not after.
   RETURN_IF_ERROR(CheckWritable(arguments.out));
+  RETURN_IF_ERROR(CheckReportOptions(arguments.report));
   RETURN_IF_ERROR(PrepareVault(arguments, output));
   RETURN_IF_ERROR(Learn(arguments, output));
   return ConfirmVault(arguments);
@@ -127,6 +128,7 @@ void AddPersonalizeCommand(Program& program) {
       "by a better one");
   AddHistoryOptions(command, *arguments);
   arguments->text.Declare(command);
+  arguments->report.Declare(command);
   AddSelectOptions(command, arguments->options.select);
   AddTrainOptions(command, *arguments);
 }

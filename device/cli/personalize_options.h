@@ -9,6 +9,7 @@
 #include "device/cli/catalog_options.h"
 #include "device/cli/engine.h"
 #include "device/cli/owner_text.h"
+#include "device/cli/personalize_report.h"
 #include "device/personalization/personalizer.h"
 
 namespace lorikeet {
@@ -18,6 +19,7 @@ struct PersonalizeArguments {
   CatalogOptions catalog;
   std::string out;
   OwnerTextOptions text;
+  ReportOptions report;
   std::string modules = "all";
   PersonalizeOptions options;
   double max_seconds = 0;

@@ -70,7 +70,19 @@ absl::Status RunPersonalize(const PersonalizeArguments& arguments, Output& outpu
   FillOrigin(arguments, text.record_ids, &entry);
   AddCosts(meter.costs(), &entry);
   RETURN_IF_ERROR(history.Append(std::move(entry), result.adapter));
+  PersonalReport report{.catalog = &catalog,
+                        .result = &result,
+                        .samples = {},
+                        .stages = meter.costs(),
+                        .energy_source = std::string(energy->source()),
+                        .model_path = arguments.engine.model,
+                        .catalog_path = arguments.catalog.path,
+                        .adapter_path = arguments.out,
+                        .undo_command = UndoCommand(history),
+                        .time = {}};
+  RETURN_IF_ERROR(WriteReport(arguments.report, {&engine, &text, &options}, &report));
 
+  if (!result.notice.empty()) output.Line(result.notice + "\n");
   PrintSelection(result.selection, output);
   output.Line(absl::StrCat("\ntrained ", result.training.steps, " steps on ",
                            result.training.tokens, " tokens (", result.training.stopped_because,
