@@ -41,6 +41,7 @@ struct SelectionEvidence {
   const Catalog& catalog;
   std::vector<PersonaEvidence> personas;    // as in the catalog
   double nobody = 1;                        // probability
+  double nobody_evidence = 0;               // that a persona must have more than
   std::vector<size_t> order;                // of personas, likeliest first
   std::vector<MeasuredCandidate> measured;  // [0] = the base
   size_t chosen = 0;                        // of `measured`
