@@ -37,6 +37,9 @@ absl::Status RunPersonalizeCommand(const PersonalizeArguments& arguments, Output
   if (!arguments.from_model.empty() && !arguments.rebase) {
     return UsageError("--from-model goes with --rebase");
   }
+  if (arguments.rebase && !arguments.report.path.empty()) {
+    return UsageError("--report is a page about a choice of persona; it does not go with --rebase");
+  }
   if (arguments.status) return ShowPersonalizeStatus(arguments, output);
   if (arguments.rollback) {
     if (arguments.out.empty()) return Missing("--out", "with --rollback");
