@@ -19,19 +19,17 @@ struct WarmStartArguments {
   std::string model;
   std::string report;
   std::string blend = "owner";
-  std::vector<int> similarities = {30, 50, 70, 80, 90}; // %
+  std::vector<int> similarities = {30, 50, 70, 80, 90};  // %
   SelectionTextOptions texts;
   WarmStartOptions options;
   bool no_examples = false;
   bool quick = false;
 };
 
-std::string DemoData() {
-  return std::string(LORIKEET_SOURCE_DIR) + "/deploy/demo_data";
-}
+std::string DemoData() { return std::string(LORIKEET_SOURCE_DIR) + "/deploy/demo_data"; }
 
 // Whether all of it works, not how well.
-void MakeQuick(WarmStartArguments *arguments) {
+void MakeQuick(WarmStartArguments* arguments) {
   arguments->texts.personas = 2;
   arguments->texts.seed_documents = 24;
   arguments->similarities = {50, 90};
@@ -42,32 +40,27 @@ void MakeQuick(WarmStartArguments *arguments) {
   arguments->options.personalize.train.max_steps = 8;
 }
 
-absl::Status WriteReports(const WarmStartReport &report,
-                          const std::string &directory, Output &output) {
+absl::Status WriteReports(const WarmStartReport& report, const std::string& directory,
+                          Output& output) {
   RETURN_IF_ERROR(MakeDirs(directory));
+  RETURN_IF_ERROR(WriteFileAtomic(directory + "/warm-start.html", WarmStartPage(report)));
   RETURN_IF_ERROR(
-      WriteFileAtomic(directory + "/warm-start.html", WarmStartPage(report)));
-  RETURN_IF_ERROR(WriteFileAtomic(directory + "/warm-start.json",
-                                  WarmStartJson(report).dump(1) + "\n"));
+      WriteFileAtomic(directory + "/warm-start.json", WarmStartJson(report).dump(1) + "\n"));
   output.Line(absl::StrCat("report: ", directory, "/warm-start.html"));
   return absl::OkStatus();
 }
 
-absl::Status RunWarmStartCommand(const WarmStartArguments &given,
-                                 Output &output) {
+absl::Status RunWarmStartCommand(const WarmStartArguments& given, Output& output) {
   WarmStartArguments arguments = given;
-  if (arguments.quick)
-    MakeQuick(&arguments);
-  WarmStartOptions &options = arguments.options;
+  if (arguments.quick) MakeQuick(&arguments);
+  WarmStartOptions& options = arguments.options;
   options.blend_personas = arguments.blend == "persona";
   options.examples_needed = !arguments.no_examples;
   options.similarities.clear();
-  for (const int percent : arguments.similarities)
-    options.similarities.push_back(percent / 100.0);
+  for (const int percent : arguments.similarities) options.similarities.push_back(percent / 100.0);
   arguments.texts.demo = DemoData();
   arguments.texts.seed = options.seed;
-  if (arguments.model.empty())
-    arguments.model = DemoData() + "/finch-7m-q8_0.gguf";
+  if (arguments.model.empty()) arguments.model = DemoData() + "/finch-7m-q8_0.gguf";
   ASSIGN_OR_RETURN(SelectionTexts texts, ReadSelectionTexts(arguments.texts));
   DropRepeats(&texts);
   ASSIGN_OR_RETURN(const Lab lab, Lab::Open(arguments.model));
@@ -77,47 +70,38 @@ absl::Status RunWarmStartCommand(const WarmStartArguments &given,
   report.options = options;
   {
     ProgressLine line(output.progress(), "warm-start");
-    const LabProgress progress = [&](int done, int total,
-                                     std::string_view what) {
+    const LabProgress progress = [&](int done, int total, std::string_view what) {
       line.Update(done, total, what);
       return !StopRequested();
     };
-    ASSIGN_OR_RETURN(report.trials,
-                     RunWarmStart(lab, texts, options, progress));
+    ASSIGN_OR_RETURN(report.trials, RunWarmStart(lab, texts, options, progress));
   }
   Analyze(&report);
   output.Text(WarmStartTable(report));
   output.SetJson(WarmStartJson(report));
-  return arguments.report.empty()
-             ? absl::OkStatus()
-             : WriteReports(report, arguments.report, output);
+  return arguments.report.empty() ? absl::OkStatus()
+                                  : WriteReports(report, arguments.report, output);
 }
 
-} // namespace
+}  // namespace
 
-void AddWarmStartCommand(Program &program) {
+void AddWarmStartCommand(Program& program) {
   auto arguments = std::make_shared<WarmStartArguments>();
-  CLI::App *command =
-      program.Add("warm-start",
-                  "What a warm start from a persona saves, selection included",
-                  [arguments](Output &output) {
-                    return RunWarmStartCommand(*arguments, output);
-                  });
-  WarmStartOptions &options = arguments->options;
-  command->add_option("--model", arguments->model,
-                      "Base model (default: the demo's)");
+  CLI::App* command =
+      program.Add("warm-start", "What a warm start from a persona saves, selection included",
+                  [arguments](Output& output) { return RunWarmStartCommand(*arguments, output); });
+  WarmStartOptions& options = arguments->options;
+  command->add_option("--model", arguments->model, "Base model (default: the demo's)");
   command->add_option("--data", arguments->texts.data,
                       "samples.jsonl whose largest users are the personas "
                       "(default: 28 synthetic "
                       "styles)");
   command->add_flag("--other-work", arguments->texts.other_work,
                     "Owners' text also from lines of split test_other_work");
-  command->add_option(
-      "--neutral", arguments->texts.neutral,
-      "Neutral text, entries between blank lines (default: the styles' grammar "
-      "without style; with --data the demo's public text)");
-  command->add_option("--catalog", options.catalog.path,
-                      "Read if there, else made and kept there");
+  command->add_option("--neutral", arguments->texts.neutral,
+                      "Neutral text, entries between blank lines (default: the styles' grammar "
+                      "without style; with --data the demo's public text)");
+  command->add_option("--catalog", options.catalog.path, "Read if there, else made and kept there");
   command->add_option("--personas", arguments->texts.personas, "Personas")
       ->check(CLI::Range(2, 1000))
       ->capture_default_str();
@@ -127,9 +111,8 @@ void AddWarmStartCommand(Program &program) {
       ->check(CLI::Range(4, 100000))
       ->capture_default_str();
   command
-      ->add_option(
-          "--held-out-documents", arguments->texts.held_out_documents,
-          "Documents of a persona's style that owners' text is drawn from")
+      ->add_option("--held-out-documents", arguments->texts.held_out_documents,
+                   "Documents of a persona's style that owners' text is drawn from")
       ->check(CLI::Range(4, 100000))
       ->capture_default_str();
   command
@@ -137,35 +120,26 @@ void AddWarmStartCommand(Program &program) {
                    "Longer documents of --data are cut")
       ->check(CLI::Range(40, 100000))
       ->capture_default_str();
-  command
-      ->add_option("--similarities", arguments->similarities,
-                   "In percent, 30,50,...")
+  command->add_option("--similarities", arguments->similarities, "In percent, 30,50,...")
       ->delimiter(',')
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   command->add_option("--trials", options.trials, "Of each similarity")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
-  command
-      ->add_option("--examples", options.examples,
-                   "Pieces of text that an owner has")
+  command->add_option("--examples", options.examples, "Pieces of text that an owner has")
       ->check(CLI::Range(3, 10000))
       ->capture_default_str();
   command->add_option("--held-out", options.held_out, "Pieces that measure")
       ->check(CLI::Range(2, 10000))
       ->capture_default_str();
-  command
-      ->add_option("--blend", arguments->blend,
-                   "Whose text is blended: owner or persona")
+  command->add_option("--blend", arguments->blend, "Whose text is blended: owner or persona")
       ->check(CLI::IsMember({"owner", "persona"}))
       ->capture_default_str();
-  command->add_flag("--no-examples", arguments->no_examples,
-                    "Do not look for the fewest examples");
+  command->add_flag("--no-examples", arguments->no_examples, "Do not look for the fewest examples");
   command->add_flag("--quick", arguments->quick, "Under a minute");
-  command->add_option("--seed", options.seed, "Of everything random")
-      ->capture_default_str();
-  command->add_option("--report", arguments->report,
-                      "Folder for warm-start.html and .json");
+  command->add_option("--seed", options.seed, "Of everything random")->capture_default_str();
+  command->add_option("--report", arguments->report, "Folder for warm-start.html and .json");
 }
 
-} // namespace lorikeet
+}  // namespace lorikeet

@@ -24,10 +24,10 @@ namespace lorikeet {
 struct PeopleOptions {
   int users = 20;
   int personas = 10;
-  size_t seed_bytes = 16000;      // of a persona
-  size_t max_train_bytes = 16000; // of a user: the last ones
-  size_t max_test_bytes = 8000;   // of a user: the first ones
-  size_t general_bytes = 12000;   // of neutral text that shows forgetting
+  size_t seed_bytes = 16000;       // of a persona
+  size_t max_train_bytes = 16000;  // of a user: the last ones
+  size_t max_test_bytes = 8000;    // of a user: the first ones
+  size_t general_bytes = 12000;    // of neutral text that shows forgetting
   CatalogRecipe catalog;
   PersonalizeOptions personalize;
   uint64_t seed = 1;
@@ -35,7 +35,7 @@ struct PeopleOptions {
 struct PersonResult {
   std::string user;
   size_t train_bytes = 0;
-  size_t own_bytes = 0; // of the evaluation's own text
+  size_t own_bytes = 0;  // of the evaluation's own text
   std::string chosen;
   Outcome outcome = Outcome::kRolledBack;
   std::string verdict;
@@ -45,7 +45,7 @@ struct PersonResult {
   // On general text, nats a token.
   double general_before = 0, general_after = 0;
   double selection_cpu = 0, cpu = 0,
-         scratch_cpu = 0; // seconds; cpu: of Personalize whole
+         scratch_cpu = 0;  // seconds; cpu: of Personalize whole
   int steps = 0;
 };
 
@@ -61,16 +61,16 @@ TestHalves HalveTest(std::span<const std::string> test, size_t max_bytes);
 struct Cast {
   std::vector<UserText> judged, sources;
 };
-Cast ChooseCast(std::vector<UserText> users, const PeopleOptions &options);
+Cast ChooseCast(std::vector<UserText> users, const PeopleOptions& options);
 
 // `neutral`: documents of nobody in the set; every other one joins the making
 // of the catalog, the rest is general text.  INVALID_ARGUMENT: too few users or
 // documents.  CANCELLED by progress.
-absl::StatusOr<std::vector<PersonResult>>
-RunPeople(const Lab &lab, const Cast &cast,
-          std::span<const std::string> neutral, const PeopleOptions &options,
-          const LabProgress &progress);
+absl::StatusOr<std::vector<PersonResult>> RunPeople(const Lab& lab, const Cast& cast,
+                                                    std::span<const std::string> neutral,
+                                                    const PeopleOptions& options,
+                                                    const LabProgress& progress);
 
-} // namespace lorikeet
+}  // namespace lorikeet
 
-#endif // LORIKEET_SIMULATIONS_PEOPLE_PEOPLE_H_
+#endif  // LORIKEET_SIMULATIONS_PEOPLE_PEOPLE_H_

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "common/report/html_page.h"
 #include "common/report/svg_plot.h"
+#include "device/personalization/history_entry.h"
 #include "simulations/people/people_report.h"
 
 namespace lorikeet {
@@ -77,11 +78,11 @@ void AddPeople(const std::vector<PersonResult>& people, HtmlPage* page) {
          absl::StrFormat("%.3f", MeanLoss(person.personalized)),
          absl::StrFormat("%.3f", MeanLoss(person.in_use)),
          absl::StrFormat("%+.2f %%", 100 * (person.general_after / person.general_before - 1)),
-         absl::StrFormat("%.1f", person.cpu), person.verdict});
+         absl::StrFormat("%.1f", person.cpu), std::string(OutcomeName(person.outcome))});
   }
   page->Heading("Everybody")
       .Table({"person", "bytes", "persona", "base", "persona alone", "scratch", "personalized",
-              "in use", "general text", "CPU s", "verdict"},
+              "in use", "general text", "CPU s", "end"},
              rows);
 }
 
@@ -103,20 +104,18 @@ std::string PeoplePage(const PeopleReport& report) {
       summary.in_use.mean, summary.gain.mean, summary.gain.mean_interval.low,
       summary.gain.mean_interval.high));
   page.Heading("In short")
-      .Table({"question", "answer"},
-             {{absl::StrFormat("personalized beats the base (%d bytes or more)", kEnoughBytes),
-               Text(summary.beats_base)},
-              {"personalized beats the persona alone", Text(summary.beats_persona)},
-              {"personalized beats both", Text(summary.beats_both)},
-              {"personalized beats an adapter from scratch", Text(summary.beats_scratch)},
-              {"what is in use, against the base",
-               absl::StrFormat("%d better, %d the same, %d worse", summary.better, summary.same,
-                               summary.worse)},
-              {"sign test: chance of so many worse by luck",
-               absl::StrFormat("%.2g", summary.sign_test)},
-              {"worse by more than noise",
-               absl::StrFormat("%d (chance alone: %.1f)", summary.clearly_worse,
-                               0.05 * static_cast<double>(people.size()))},
+      .Table({"", "answer"},
+             {{"beats base", Text(summary.beats_base)},
+              {"beats persona", Text(summary.beats_persona)},
+              {"beats both", Text(summary.beats_both)},
+              {"beats scratch", Text(summary.beats_scratch)},
+              {"in use",
+               absl::StrFormat("%d better than the base, %d the same, %d worse; sign test: chance "
+                               "of so many worse by luck %.2g",
+                               summary.better, summary.same, summary.worse, summary.sign_test)},
+              {"clearly worse",
+               absl::StrFormat("%d by more than noise (by chance alone %.1f)",
+                               summary.clearly_worse, 0.05 * static_cast<double>(people.size()))},
               {"verdicts", absl::StrFormat("%d kept, %d persona only, %d rolled back", summary.kept,
                                            summary.persona_only, summary.rolled_back)},
               {"general text", absl::StrFormat("%+.2f %% [%+.2f, %+.2f], at most %+.2f %%",
@@ -124,9 +123,13 @@ std::string PeoplePage(const PeopleReport& report) {
                                                100 * summary.general_rise.mean_interval.low,
                                                100 * summary.general_rise.mean_interval.high,
                                                100 * summary.general_rise_most)},
-              {"processor seconds a person",
-               absl::StrFormat("%.1f, of them %.2f selection; scratch %.1f", summary.cpu.mean,
-                               summary.selection_cpu.mean, summary.scratch_cpu.mean)}});
+              {"CPU seconds", absl::StrFormat("%.1f a person, of them %.2f selection; scratch %.1f",
+                                              summary.cpu.mean, summary.selection_cpu.mean,
+                                              summary.scratch_cpu.mean)}});
+  page.Paragraph(absl::StrFormat(
+      "The first four rows are of the personalized model, over people with %d bytes or more, the "
+      "fourth over those of them for whom a persona was chosen.",
+      kEnoughBytes));
   page.Heading("Gains, person by person")
       .Figure(GainPlot(people),
               "Higher is better, 0 is the bare base. The bars are 95 % intervals of what is in "

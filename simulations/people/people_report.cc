@@ -66,7 +66,7 @@ Summary SummaryOf(const std::vector<PersonResult>& people, uint64_t seed,
 }
 
 void CountShares(const std::vector<PersonResult>& people, PeopleSummary* summary) {
-  int enough = 0, base = 0, persona = 0, both = 0, scratch = 0;
+  int enough = 0, base = 0, persona = 0, both = 0, with_persona = 0, scratch = 0;
   for (const PersonResult& person : people) {
     if (person.train_bytes < kEnoughBytes) continue;
     const double loss = MeanLoss(person.personalized);
@@ -74,12 +74,14 @@ void CountShares(const std::vector<PersonResult>& people, PeopleSummary* summary
     base += loss < MeanLoss(person.base) ? 1 : 0;
     persona += loss < MeanLoss(person.persona) ? 1 : 0;
     both += loss < std::min(MeanLoss(person.base), MeanLoss(person.persona)) ? 1 : 0;
+    if (person.chosen == "base") continue;  // scratch is the very same
+    ++with_persona;
     scratch += loss < MeanLoss(person.scratch) ? 1 : 0;
   }
   summary->beats_base = ShareOf(base, enough);
   summary->beats_persona = ShareOf(persona, enough);
   summary->beats_both = ShareOf(both, enough);
-  summary->beats_scratch = ShareOf(scratch, enough);
+  summary->beats_scratch = ShareOf(scratch, with_persona);
 }
 
 void CountEnds(const std::vector<PersonResult>& people, PeopleSummary* summary) {
@@ -149,7 +151,7 @@ std::string PeopleTable(const PeopleReport& report) {
   absl::StrAppendFormat(&table,
                         "personalized, of people with %d bytes or more (95 %% intervals):\n"
                         "  beats the base: %s\n  beats the persona alone: %s\n  beats both: %s\n"
-                        "  beats scratch: %s\n",
+                        "  beats scratch, where a persona was chosen: %s\n",
                         kEnoughBytes, Text(summary.beats_base), Text(summary.beats_persona),
                         Text(summary.beats_both), Text(summary.beats_scratch));
   absl::StrAppendFormat(

@@ -28,7 +28,7 @@ struct PeopleSummary {
   // Mean losses over people, nats a token.
   Summary base, persona, scratch, personalized, in_use;
   Summary gain;  // of what is in use over the base
-  // Of people with kEnoughBytes.
+  // Of people with kEnoughBytes; beats_scratch of those among them for whom a persona was chosen.
   Share beats_base, beats_persona, beats_both, beats_scratch;
   // Of everybody, of what is in use against the base.
   int better = 0, worse = 0, same = 0;
@@ -42,7 +42,7 @@ struct PeopleSummary {
 
 struct PeopleReport {
   std::string model;
-  std::string data;
+  std::string data;  // name of the set
   PeopleOptions options;
   std::vector<PersonResult> people;
   PeopleSummary summary;

@@ -27,36 +27,34 @@ namespace lorikeet {
 
 // One trial, decided.
 struct WarmStartOutcome {
-  double target = 0;     // nats a token
-  int scratch_steps = 0; // to the target
-  int warm_steps = -1;   // -1: never
+  double target = 0;      // nats a token
+  int scratch_steps = 0;  // to the target
+  int warm_steps = -1;    // -1: never
   double scratch_training = 0,
-         warm_training = 0; // processor seconds, steps alone
+         warm_training = 0;  // processor seconds, steps alone
   double scratch_everything = 0,
-         warm_everything = 0; // whole; warm: and selection
+         warm_everything = 0;  // whole; warm: and selection
   // Shares of scratch's.
-  double saved_training = 0; // selection is charged here, too
+  double saved_training = 0;  // selection is charged here, too
   double saved_everything = 0;
   double saved_data = 0;
-  double selection_share = 0; // of scratch_training
-  double advantage =
-      0; // loss of scratch - of warm, when scratch has its best, nats a token
-  double early_advantage = 0; // at a quarter of these steps
-  double final_advantage = 0; // best of each
+  double selection_share = 0;  // of scratch_training
+  double advantage = 0;        // loss of scratch - of warm, when scratch has its best, nats a token
+  double early_advantage = 0;  // at a quarter of these steps
+  double final_advantage = 0;  // best of each
 };
 
 struct SimilarityRow {
   double similarity = 0;
   int trials = 0;
   int chose_persona = 0;
-  int chose_right = 0; // the persona of the owner's style, alone
+  int chose_right = 0;  // the persona of the owner's style, alone
   int reached = 0;
-  int reached_at_once = 0; // before any step
+  int reached_at_once = 0;  // before any step
   Summary saved_training, saved_everything, saved_data, selection_share;
   Summary advantage, early_advantage, final_advantage;
   // Means.
-  double scratch_steps = 0, scratch_cpu = 0, selection_cpu = 0,
-         examples_needed = 0;
+  double scratch_steps = 0, scratch_cpu = 0, selection_cpu = 0, examples_needed = 0;
 };
 
 struct WarmStartReport {
@@ -64,7 +62,7 @@ struct WarmStartReport {
   std::string source;
   WarmStartOptions options;
   std::vector<WarmStartTrial> trials;
-  std::vector<WarmStartOutcome> outcomes; // one a trial
+  std::vector<WarmStartOutcome> outcomes;  // one a trial
   std::vector<SimilarityRow> rows;
 };
 
@@ -75,17 +73,16 @@ struct TokenRates {
 };
 TokenRates RatesOf(std::span<const WarmStartTrial> trials);
 
-WarmStartOutcome Decide(const WarmStartTrial &trial, const TokenRates &rates,
-                        int examples);
+WarmStartOutcome Decide(const WarmStartTrial& trial, const TokenRates& rates, int examples);
 
 // Fills outcomes and rows from trials and options.
-void Analyze(WarmStartReport *report);
+void Analyze(WarmStartReport* report);
 
-std::string WarmStartTable(const WarmStartReport &report);
-nlohmann::json WarmStartJson(const WarmStartReport &report);
+std::string WarmStartTable(const WarmStartReport& report);
+nlohmann::json WarmStartJson(const WarmStartReport& report);
 // A self-contained page.
-std::string WarmStartPage(const WarmStartReport &report);
+std::string WarmStartPage(const WarmStartReport& report);
 
-} // namespace lorikeet
+}  // namespace lorikeet
 
-#endif // LORIKEET_SIMULATIONS_PEOPLE_WARM_START_ANALYSIS_H_
+#endif  // LORIKEET_SIMULATIONS_PEOPLE_WARM_START_ANALYSIS_H_

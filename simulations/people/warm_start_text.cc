@@ -10,31 +10,29 @@ namespace {
 
 using nlohmann::json;
 
-std::string Percent(const Summary &summary) {
+std::string Percent(const Summary& summary) {
   return absl::StrFormat("%5.1f [%5.1f, %5.1f]", 100 * summary.mean,
-                         100 * summary.mean_interval.low,
-                         100 * summary.mean_interval.high);
+                         100 * summary.mean_interval.low, 100 * summary.mean_interval.high);
 }
 
-json SummaryJson(const Summary &summary) {
+json SummaryJson(const Summary& summary) {
   return {{"count", summary.count},
           {"mean", summary.mean},
           {"mean_95", {summary.mean_interval.low, summary.mean_interval.high}},
           {"median", summary.median},
-          {"median_95",
-           {summary.median_interval.low, summary.median_interval.high}}};
+          {"median_95", {summary.median_interval.low, summary.median_interval.high}}};
 }
 
-json CurveJson(const TrainingCurve &curve) {
+json CurveJson(const TrainingCurve& curve) {
   json points = json::array();
-  for (const CurvePoint &point : curve.points) {
+  for (const CurvePoint& point : curve.points) {
     points.push_back({point.step, point.tokens, point.loss, point.cpu});
   }
   return {{"step_tokens_loss_cpu", std::move(points)},
           {"train_cpu_per_token", curve.train_cpu_per_token}};
 }
 
-json TrialJson(const WarmStartTrial &trial, const WarmStartOutcome &outcome) {
+json TrialJson(const WarmStartTrial& trial, const WarmStartOutcome& outcome) {
   return {{"similarity", trial.similarity},
           {"persona", trial.persona_id},
           {"chosen", trial.chosen},
@@ -58,7 +56,7 @@ json TrialJson(const WarmStartTrial &trial, const WarmStartOutcome &outcome) {
           {"warm", CurveJson(trial.warm)}};
 }
 
-json RowJson(const SimilarityRow &row) {
+json RowJson(const SimilarityRow& row) {
   return {{"similarity", row.similarity},
           {"trials", row.trials},
           {"chose_persona", row.chose_persona},
@@ -78,9 +76,9 @@ json RowJson(const SimilarityRow &row) {
           {"examples_needed", row.examples_needed}};
 }
 
-} // namespace
+}  // namespace
 
-std::string WarmStartTable(const WarmStartReport &report) {
+std::string WarmStartTable(const WarmStartReport& report) {
   std::string table = absl::StrFormat(
       "%s; %d examples, %d held out; %s blended; means with 95 %% intervals\n"
       "similar  right/chose/trials  reached(at once)  net saved %%: training   "
@@ -90,25 +88,23 @@ std::string WarmStartTable(const WarmStartReport &report) {
       "selection/scratch\n",
       report.source, report.options.examples, report.options.held_out,
       report.options.blend_personas ? "personas" : "owners");
-  for (const SimilarityRow &row : report.rows) {
-    absl::StrAppendFormat(
-        &table,
-        "%5.0f %%   %5d/%d/%d          %5d (%d)           %s  %s  %s  %+.3f "
-        "[%+.3f, %+.3f]  %5.1f %%\n",
-        100 * row.similarity, row.chose_right, row.chose_persona, row.trials,
-        row.reached, row.reached_at_once, Percent(row.saved_training),
-        Percent(row.saved_everything),
-        report.options.examples_needed ? Percent(row.saved_data) : "-",
-        row.advantage.mean, row.advantage.mean_interval.low,
-        row.advantage.mean_interval.high, 100 * row.selection_share.mean);
+  for (const SimilarityRow& row : report.rows) {
+    absl::StrAppendFormat(&table,
+                          "%5.0f %%   %5d/%d/%d          %5d (%d)           %s  %s  %s  %+.3f "
+                          "[%+.3f, %+.3f]  %5.1f %%\n",
+                          100 * row.similarity, row.chose_right, row.chose_persona, row.trials,
+                          row.reached, row.reached_at_once, Percent(row.saved_training),
+                          Percent(row.saved_everything),
+                          report.options.examples_needed ? Percent(row.saved_data) : "-",
+                          row.advantage.mean, row.advantage.mean_interval.low,
+                          row.advantage.mean_interval.high, 100 * row.selection_share.mean);
   }
   return table;
 }
 
-json WarmStartJson(const WarmStartReport &report) {
+json WarmStartJson(const WarmStartReport& report) {
   json rows = json::array(), trials = json::array();
-  for (const SimilarityRow &row : report.rows)
-    rows.push_back(RowJson(row));
+  for (const SimilarityRow& row : report.rows) rows.push_back(RowJson(row));
   for (size_t i = 0; i < report.trials.size(); ++i) {
     trials.push_back(TrialJson(report.trials[i], report.outcomes[i]));
   }
@@ -122,4 +118,4 @@ json WarmStartJson(const WarmStartReport &report) {
           {"trials", std::move(trials)}};
 }
 
-} // namespace lorikeet
+}  // namespace lorikeet

@@ -49,16 +49,14 @@ TEST(WarmStartTest, EveryTrialIsChargedAndLossesRepeat) {
   ASSERT_TRUE(again.ok()) << again.status();
   ASSERT_EQ(trials->size(), 4u);
   for (size_t i = 0; i < trials->size(); ++i) {
-    const WarmStartTrial &trial = (*trials)[i];
+    const WarmStartTrial& trial = (*trials)[i];
     EXPECT_EQ(trial.scratch.points.front().step, 0);
     EXPECT_EQ(trial.scratch.points.back().step, 5);
     EXPECT_GT(trial.scratch.train_cpu_per_token, 0);
     EXPECT_GT(trial.selection_cpu, 0);
     EXPECT_GT(trial.scratch.points.back().cpu, 0);
-    EXPECT_EQ(trial.scratch.points.back().loss,
-              (*again)[i].scratch.points.back().loss);
-    EXPECT_EQ(trial.warm.points.back().loss,
-              (*again)[i].warm.points.back().loss);
+    EXPECT_EQ(trial.scratch.points.back().loss, (*again)[i].scratch.points.back().loss);
+    EXPECT_EQ(trial.warm.points.back().loss, (*again)[i].warm.points.back().loss);
     EXPECT_EQ(trial.chosen, (*again)[i].chosen);
     EXPECT_GE(trial.examples_needed, 0);
     EXPECT_LE(trial.examples_needed, 6);
@@ -86,9 +84,8 @@ TEST(WarmStartTest, PersonasThatLearnFromBlends) {
 TEST(WarmStartTest, StopsWhenTold) {
   const auto lab = Lab::Open(WriteTinyModel());
   ASSERT_TRUE(lab.ok()) << lab.status();
-  const auto trials =
-      RunWarmStart(*lab, SmallTexts(), SmallWarmStart(),
-                   [](int, int, std::string_view) { return false; });
+  const auto trials = RunWarmStart(*lab, SmallTexts(), SmallWarmStart(),
+                                   [](int, int, std::string_view) { return false; });
   EXPECT_TRUE(absl::IsCancelled(trials.status())) << trials.status();
 }
 
@@ -96,11 +93,10 @@ std::vector<UserText> StyledUsers(int count) {
   const std::vector<SyntheticStyle> styles = SyntheticStyles();
   std::vector<UserText> users;
   for (int i = 0; i < count; ++i) {
-    const SyntheticStyle &style = styles[static_cast<size_t>(i % 4)];
-    users.push_back(
-        {.user = absl::StrCat(style.id, " ", i),
-         .train = WriteDocuments(style, 40, 100 + static_cast<uint64_t>(i)),
-         .test = WriteDocuments(style, 20, 200 + static_cast<uint64_t>(i))});
+    const SyntheticStyle& style = styles[static_cast<size_t>(i % 4)];
+    users.push_back({.user = absl::StrCat(style.id, " ", i),
+                     .train = WriteDocuments(style, 40, 100 + static_cast<uint64_t>(i)),
+                     .test = WriteDocuments(style, 20, 200 + static_cast<uint64_t>(i))});
   }
   return users;
 }
@@ -120,11 +116,11 @@ TEST(PeopleTest, EverybodyIsMeasuredAndNobodyJudgesThemselves) {
   report.options.personalize.train.max_steps = 4;
   const Cast cast = ChooseCast(StyledUsers(9), report.options);
   ASSERT_EQ(cast.judged.size(), 3u);
-  auto people = RunPeople(*lab, cast, WriteDocuments(NeutralStyle(), 20, 5),
-                          report.options, nullptr);
+  auto people =
+      RunPeople(*lab, cast, WriteDocuments(NeutralStyle(), 20, 5), report.options, nullptr);
   ASSERT_TRUE(people.ok()) << people.status();
   ASSERT_EQ(people->size(), 3u);
-  for (const PersonResult &person : *people) {
+  for (const PersonResult& person : *people) {
     EXPECT_GT(MeanLoss(person.base), 0);
     EXPECT_EQ(person.base.size(), person.in_use.size());
     EXPECT_GT(person.general_before, 0);
@@ -139,11 +135,8 @@ TEST(PeopleTest, EverybodyIsMeasuredAndNobodyJudgesThemselves) {
   }
   report.people = *std::move(people);
   report.summary = Summarize(report.people, 1);
-  EXPECT_EQ(report.summary.better + report.summary.worse + report.summary.same,
-            3);
-  EXPECT_EQ(report.summary.kept + report.summary.persona_only +
-                report.summary.rolled_back,
-            3);
+  EXPECT_EQ(report.summary.better + report.summary.worse + report.summary.same, 3);
+  EXPECT_EQ(report.summary.kept + report.summary.persona_only + report.summary.rolled_back, 3);
   EXPECT_THAT(PeoplePage(report), testing::HasSubstr(report.people[0].user));
   EXPECT_EQ(PeopleJson(report)["people"].size(), 3u);
 }
@@ -152,11 +145,10 @@ TEST(PeopleTest, TooFewUsersIsSaid) {
   const auto lab = Lab::Open(WriteTinyModel());
   ASSERT_TRUE(lab.ok()) << lab.status();
   const PeopleOptions options;
-  const auto people =
-      RunPeople(*lab, ChooseCast(StyledUsers(2), options),
-                WriteDocuments(NeutralStyle(), 20, 5), options, nullptr);
+  const auto people = RunPeople(*lab, ChooseCast(StyledUsers(2), options),
+                                WriteDocuments(NeutralStyle(), 20, 5), options, nullptr);
   EXPECT_TRUE(absl::IsInvalidArgument(people.status())) << people.status();
 }
 
-} // namespace
-} // namespace lorikeet
+}  // namespace
+}  // namespace lorikeet

@@ -35,9 +35,7 @@ TEST(SummarizeTest, IntervalsCoverTheMeanOfTheClusters) {
       }
     }
     const Summary summary = Summarize(values, clusters, 1);
-    covered += summary.mean_interval.low <= 2 && 2 <= summary.mean_interval.high
-                   ? 1
-                   : 0;
+    covered += summary.mean_interval.low <= 2 && 2 <= summary.mean_interval.high ? 1 : 0;
   }
   // Percentile intervals of 25 clusters cover a little less than they say; ones
   // that took the 75 values for independent would cover some 74 %.
@@ -61,12 +59,11 @@ TEST(SignTestTest, IsTheBinomialTail) {
   EXPECT_NEAR(SignTest(8, 2), 1013.0 / 1024, 1e-12);
 }
 
-std::vector<CurvePoint> Curve(const std::vector<double> &losses) {
+std::vector<CurvePoint> Curve(const std::vector<double>& losses) {
   std::vector<CurvePoint> points;
   for (const double loss : losses) {
     const int step = 2 * static_cast<int>(points.size());
-    points.push_back(
-        {.step = step, .tokens = 100 * step, .loss = loss, .cpu = 12.0 * step});
+    points.push_back({.step = step, .tokens = 100 * step, .loss = loss, .cpu = 12.0 * step});
   }
   return points;
 }
@@ -83,11 +80,10 @@ TEST(SmallestRungTest, FindsTheFirstThatHolds) {
   const std::vector<int> ladder = {1, 2, 3, 5, 7, 10, 14};
   for (const int least : {1, 2, 3, 5, 7, 10, 14, 20}) {
     int asked = 0;
-    const auto rung =
-        SmallestRung(ladder, [&](int examples) -> absl::StatusOr<bool> {
-          ++asked;
-          return examples >= least;
-        });
+    const auto rung = SmallestRung(ladder, [&](int examples) -> absl::StatusOr<bool> {
+      ++asked;
+      return examples >= least;
+    });
     ASSERT_TRUE(rung.ok());
     EXPECT_EQ(*rung, least == 20 ? 0 : least);
     EXPECT_LE(asked, 3);
@@ -97,8 +93,7 @@ TEST(SmallestRungTest, FindsTheFirstThatHolds) {
                }).ok());
 }
 
-WarmStartTrial Trial(const std::vector<double> &scratch,
-                     const std::vector<double> &warm) {
+WarmStartTrial Trial(const std::vector<double>& scratch, const std::vector<double>& warm) {
   WarmStartTrial trial;
   trial.similarity = 0.9;
   trial.persona_id = trial.chosen = "a";
@@ -112,8 +107,7 @@ WarmStartTrial Trial(const std::vector<double> &scratch,
 constexpr TokenRates kRates = {.scratch = 0.1, .warm = 0.2};
 
 TEST(DecideTest, ChargesBothSidesUpToTheTarget) {
-  const auto outcome =
-      Decide(Trial({5, 4, 3, 2, 2.5}, {3, 2.5, 1.9, 1.8, 1.7}), kRates, 20);
+  const auto outcome = Decide(Trial({5, 4, 3, 2, 2.5}, {3, 2.5, 1.9, 1.8, 1.7}), kRates, 20);
   EXPECT_EQ(outcome.target, 2);
   EXPECT_EQ(outcome.scratch_steps, 6);
   EXPECT_EQ(outcome.warm_steps, 4);
@@ -166,7 +160,7 @@ TEST(AnalyzeTest, RatesAreMediansAndRowsCount) {
   Analyze(&report);
   ASSERT_EQ(report.rows.size(), 2u);
   EXPECT_EQ(report.rows[0].trials, 0);
-  const SimilarityRow &row = report.rows[1];
+  const SimilarityRow& row = report.rows[1];
   EXPECT_EQ(row.trials, 3);
   EXPECT_EQ(row.chose_persona, 2);
   EXPECT_EQ(row.chose_right, 2);
@@ -177,5 +171,5 @@ TEST(AnalyzeTest, RatesAreMediansAndRowsCount) {
   EXPECT_EQ(WarmStartJson(report)["rows"].size(), 2u);
 }
 
-} // namespace
-} // namespace lorikeet
+}  // namespace
+}  // namespace lorikeet
