@@ -3,6 +3,7 @@
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include "common/base/status_macros.h"
 
@@ -11,6 +12,7 @@ namespace {
 
 constexpr int kIterations = 200;
 constexpr double kTiny = 1e-9;
+constexpr int kDirections = 12;
 
 // One Guttman transform: every point moves to the mean of where the others want it.
 std::vector<PlotPoint> Majorize(const std::vector<PlotPoint>& points,
@@ -27,6 +29,34 @@ std::vector<PlotPoint> Majorize(const std::vector<PlotPoint>& points,
     }
   }
   return next;
+}
+
+double Stress(std::span<const PlotPoint> landmarks, std::span<const double> distances,
+              std::span<const double> weights, PlotPoint at) {
+  double stress = 0;
+  for (size_t i = 0; i < landmarks.size(); ++i) {
+    const double off = std::hypot(at.x - landmarks[i].x, at.y - landmarks[i].y) - distances[i];
+    stress += weights[i] * off * off;
+  }
+  return stress;
+}
+
+// Majorizes the weighted stress of one point from a start.
+PlotPoint Descend(std::span<const PlotPoint> landmarks, std::span<const double> distances,
+                  std::span<const double> weights, PlotPoint at) {
+  double total = 0;
+  for (const double weight : weights) total += weight;
+  for (int k = 0; k < kIterations; ++k) {
+    PlotPoint next;
+    for (size_t i = 0; i < landmarks.size(); ++i) {
+      const double dx = at.x - landmarks[i].x, dy = at.y - landmarks[i].y;
+      const double pull = distances[i] / std::max(std::hypot(dx, dy), kTiny);
+      next.x += weights[i] * (landmarks[i].x + pull * dx);
+      next.y += weights[i] * (landmarks[i].y + pull * dy);
+    }
+    at = {next.x / total, next.y / total};
+  }
+  return at;
 }
 
 }  // namespace
@@ -65,25 +95,29 @@ PlotPoint PlaceAmong(std::span<const PlotPoint> landmarks, std::span<const doubl
   constexpr double kFloor = 1e-3;  // keeps the weight of an equal style finite
   std::vector<double> weights(distances.size());
   double total = 0;
-  PlotPoint at;
+  PlotPoint mean;
   for (size_t i = 0; i < landmarks.size(); ++i) {
     weights[i] = std::pow(std::max(distances[i], kFloor), -3);
     total += weights[i];
-    at.x += weights[i] * landmarks[i].x;
-    at.y += weights[i] * landmarks[i].y;
+    mean.x += weights[i] * landmarks[i].x;
+    mean.y += weights[i] * landmarks[i].y;
   }
-  at = {at.x / total, at.y / total};
-  for (int k = 0; k < kIterations; ++k) {
-    PlotPoint next;
-    for (size_t i = 0; i < landmarks.size(); ++i) {
-      const double dx = at.x - landmarks[i].x, dy = at.y - landmarks[i].y;
-      const double pull = distances[i] / std::max(std::hypot(dx, dy), kTiny);
-      next.x += weights[i] * (landmarks[i].x + pull * dx);
-      next.y += weights[i] * (landmarks[i].y + pull * dy);
-    }
-    at = {next.x / total, next.y / total};
+  mean = {mean.x / total, mean.y / total};
+  // The stress of one point has several minima (in front of a cluster and behind it), so descend
+  // from the mean and from all sides of the nearest landmark.
+  const size_t nearest =
+      static_cast<size_t>(std::ranges::min_element(distances) - distances.begin());
+  PlotPoint best = Descend(landmarks, distances, weights, mean);
+  double least = Stress(landmarks, distances, weights, best);
+  for (int k = 0; k < kDirections; ++k) {
+    const double angle = 2 * std::numbers::pi * k / kDirections;
+    const PlotPoint start = {landmarks[nearest].x + distances[nearest] * std::cos(angle),
+                             landmarks[nearest].y + distances[nearest] * std::sin(angle)};
+    const PlotPoint at = Descend(landmarks, distances, weights, start);
+    const double stress = Stress(landmarks, distances, weights, at);
+    if (stress < least) best = at, least = stress;
   }
-  return at;
+  return best;
 }
 
 }  // namespace lorikeet

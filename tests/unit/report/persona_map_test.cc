@@ -41,6 +41,16 @@ TEST(PersonaMapTest, PlacesAPointFromItsDistances) {
   EXPECT_NEAR(Distance(placed, truth), 0, 1e-3);
 }
 
+TEST(PersonaMapTest, FindsTheSideOfAClusterThatFitsBest) {
+  // Near a cluster at the left, and far from three others, of which two lie to its right: the mean
+  // pulls to the right, the distances say left.
+  const PlotPoint landmarks[] = {{0, 0}, {0, 0.1}, {1, 0}, {1, 0.1}, {1.1, 0}};
+  const PlotPoint truth = {-0.4, 0.05};
+  double distances[5];
+  for (size_t i = 0; i < 5; ++i) distances[i] = Distance(landmarks[i], truth);
+  EXPECT_NEAR(Distance(PlaceAmong(landmarks, distances), truth), 0, 1e-2);
+}
+
 TEST(PersonaMapTest, OnePersonaIsAPoint) {
   const double zero[] = {0};
   EXPECT_EQ(ScaleToPlane(zero, 1).size(), 1u);

@@ -45,7 +45,7 @@ TEST(LinePlotTest, DotsHaveNoLineAndRangesFitTheFrame) {
   EXPECT_EQ(count("<circle"), 2);
   EXPECT_EQ(count("<polyline"), 1);
   EXPECT_EQ(count("line faint s1"), 1);
-  EXPECT_THAT(svg, HasSubstr(">-50</text>"));  // a tick: the range is inside
+  EXPECT_THAT(svg, HasSubstr(">-40</text>"));  // a tick: the range is inside
 }
 
 TEST(ScatterPlotTest, NamesDoNotCoverEachOther) {
