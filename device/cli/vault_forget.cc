@@ -144,10 +144,13 @@ absl::StatusOr<json> RebuildAll(const ForgetArguments& arguments, Output& output
   return list;
 }
 
-absl::Status DropRebuilds(Vault* vault, Output& output) {
+// For --no-rebuild: nobody waits any more, also of earlier runs.
+absl::Status DropRebuilds(const std::vector<PurgedAdapter>& purged, Vault* vault, Output& output) {
   ASSIGN_OR_RETURN(const auto adapters, vault->Adapters());
   for (VaultAdapter adapter : adapters) {
-    if (!adapter.rebuild) continue;
+    const bool now = std::ranges::any_of(
+        purged, [&](const PurgedAdapter& p) { return p.path == adapter.path && p.was_in_use; });
+    if (!now && !adapter.rebuild) continue;
     adapter.rebuild = false;
     RETURN_IF_ERROR(vault->RememberAdapter(adapter));
     output.Line(absl::StrCat(adapter.path, ": not rebuilt; personalize makes a new one"));
@@ -193,7 +196,7 @@ absl::Status RunForget(const ForgetArguments& arguments, Output& output) {
     ASSIGN_OR_RETURN(const auto purged, PurgeAdapters(vault.get(), &clock, arguments.rebuild));
     document["forgotten"] = ids;
     document["adapters"] = ShowPurged(purged, output);
-    if (!arguments.rebuild) RETURN_IF_ERROR(DropRebuilds(vault.get(), output));
+    if (!arguments.rebuild) RETURN_IF_ERROR(DropRebuilds(purged, vault.get(), output));
     RETURN_IF_ERROR(forgotten);  // adapters first: sealed copies in a journal are the lesser worry
   }
   document["rebuilt"] = json::array();

@@ -54,6 +54,18 @@ void HoldOutTail(size_t few, size_t fewest, std::vector<VaultDocument>* train,
   }
 }
 
+// By chance the lots of a few records may hold out far more than their share: the highest ones are
+// trained on then, and the history's ids keep them from judging later.
+void ReleaseTooMany(std::vector<VaultDocument>* train, std::vector<VaultDocument>* judge) {
+  const double most = 1.5 * kJudgeShare * static_cast<double>(BytesOf(*train) + BytesOf(*judge));
+  while (judge->size() > kFewestJudges && static_cast<double>(BytesOf(*judge)) > most) {
+    const auto highest = std::ranges::max_element(*judge, {}, &VaultDocument::lot);
+    train->push_back(std::move(*highest));
+    judge->erase(highest);
+  }
+  std::ranges::sort(*train, {}, &VaultDocument::id);
+}
+
 bool TooFew(std::span<const VaultDocument> judge, std::span<const VaultDocument> rest,
             size_t fewest) {
   const auto bytes = static_cast<double>(BytesOf(judge));
@@ -235,6 +247,7 @@ OwnerText HoldOutRecords(std::vector<VaultDocument> records) {
   for (VaultDocument& record : records) {
     (record.lot < kJudgeShare ? judge : train).push_back(std::move(record));
   }
+  ReleaseTooMany(&train, &judge);
   if (TooFew(judge, train, kFewestJudges)) {
     HoldOutTail(kFewRecords, kFewestJudges, &train, &judge);
   }

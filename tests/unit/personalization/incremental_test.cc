@@ -105,6 +105,16 @@ TEST(HoldOutRecordsTest, TheLotDecidesWhateverElseIsThere) {
   }
 }
 
+TEST(HoldOutRecordsTest, WhereLotsHoldOutFarTooMuchTheHighestAreReleased) {
+  std::vector<VaultDocument> records;
+  for (int i = 1; i <= 20; ++i) {
+    records.push_back(Record(i, kThen, i <= 10 ? 0.01 * i : 0.5, "ten bytes."));
+  }
+  const auto text = HoldOutRecords(std::move(records));
+  EXPECT_EQ(text.judge.size(), 6u);  // 30 %
+  EXPECT_THAT(text.record_ids, ElementsAre(7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20));
+}
+
 TEST(HoldOutRecordsTest, WhereLotsHoldOutTooLittleTheLastRecordsJudge) {
   const auto text = HoldOutRecords(Records(Quiet(15), kThen, 1));  // four low lots
   EXPECT_EQ(text.judge.size(), 3u);
