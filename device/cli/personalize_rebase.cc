@@ -66,6 +66,14 @@ HistoryEntry EntryOf(const RebaseResult& result, const Catalog& catalog) {
   if (!result.keep_new) entry.outcome = OutcomeName(Outcome::kRolledBack);
   if (result.keep_new && !result.trained.adapter) entry.outcome = "base";
   entry.losses.bytes = result.judge_bytes;
+  if (result.compared) {
+    // In nats a token of the new base, like the other losses.
+    const PersonalizeResult& trained = result.trained;
+    const double side = !trained.adapter                           ? trained.loss_base
+                        : trained.outcome == Outcome::kPersonaOnly ? trained.loss_persona
+                                                                   : trained.loss_personalized;
+    entry.losses.in_use = side * result.old_nats_per_byte / result.new_nats_per_byte;
+  }
   return entry;
 }
 

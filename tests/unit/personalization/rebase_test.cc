@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "common/base/file.h"
 #include "common/base/strings.h"
+#include "tests/support/shared_data.h"
 #include "tests/unit/personalization/fixtures.h"
 
 namespace lorikeet {
@@ -17,7 +19,15 @@ OwnerText TextOf(const std::vector<std::string>& texts) {
 
 TEST(TokenizeWholeTest, EveryByteIsPredictedWithAndWithoutABos) {
   const auto with_bos = LoadTinyModel();
-  const auto without = Model::Load(WriteTinyModel({.architecture = "qwen2", .add_bos = false}));
+  // The same file, whose key for the BOS has another name.
+  std::string bytes = TinyModelBytes();
+  constexpr std::string_view kKey = "tokenizer.ggml.bos_token_id";
+  const size_t key = bytes.find(kKey);
+  ASSERT_NE(key, std::string::npos);
+  bytes.replace(key, kKey.size(), "tokenizer.ggml.xos_token_id");
+  const std::string path = MakeTempDir("rebase") + "/model.gguf";
+  ASSERT_TRUE(WriteFileAtomic(path, bytes).ok());
+  const auto without = Model::Load(path);
   ASSERT_TRUE(without.ok()) << without.status();
   ASSERT_TRUE(with_bos->tokenizer().bos().has_value());
   ASSERT_FALSE((*without)->tokenizer().bos().has_value());
