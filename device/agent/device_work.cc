@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/personalization/history_entry.h"
 #include "device/update/pipeline.h"
 
 namespace lorikeet {
@@ -69,17 +69,26 @@ absl::StatusOr<PersonalSummary> DeviceWork::Personalize(const PersonalizeAction&
   OwnerText text;
   {
     ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
-    ASSIGN_OR_RETURN(text.documents, vault->Documents(Purpose::kTrain));
+    ASSIGN_OR_RETURN(std::vector<VaultDocument> records, vault->Records(Purpose::kTrain));
+    for (VaultDocument& record : records) {
+      text.record_ids.push_back(record.id);
+      text.documents.push_back(std::move(record.text));
+    }
   }
   PersonalizeOptions options = options_.personalize;
-  if (FileExists(options_.adapter_path)) {
-    ASSIGN_OR_RETURN(options.existing, PersonalAdapter::Load(options_.adapter_path));
+  ASSIGN_OR_RETURN(History history, History::Open(options_.adapter_path, clock_));
+  if (const HistoryEntry* current = history.Current()) {
+    ASSIGN_OR_RETURN(options.existing, history.Load(*current));
   }
   ASSIGN_OR_RETURN(const PersonalizeResult result,
                    lorikeet::Personalize(model, pool_, *clock_, catalog, text, options, nullptr,
                                          options_.progress));
   if (options_.on_personalized) options_.on_personalized(action.catalog_version, catalog, result);
-  if (result.adapter) RETURN_IF_ERROR(result.adapter->Save(options_.adapter_path));
+  HistoryEntry entry = MakeHistoryEntry(history_kind::kPersonalized, result, catalog);
+  entry.model_path = model->file().path();
+  entry.catalog_path = store_->FilePath(action.catalog_file);
+  entry.records = std::move(text.record_ids);
+  RETURN_IF_ERROR(history.Append(std::move(entry), result.adapter));
   return Summarize(result, catalog, clock_->Now());
 }
 

@@ -18,9 +18,10 @@
 namespace lorikeet {
 
 struct DeviceWorkOptions {
-  std::string model_path;    // empty: the base release in the agent's store
-  std::string adapter_path;  // the personal adapter; one that is there is judged too, and replaced
-                             // only by a better one
+  std::string model_path;  // empty: the base release in the agent's store
+  // The personal adapter; one that is there is judged too, and replaced only by a better one.  Its
+  // history is kept beside it (device/personalization/history.h).
+  std::string adapter_path;
   PersonalizeOptions personalize;
   std::function<absl::StatusOr<std::unique_ptr<Vault>>()> open_vault;
   // Called with every result before it is kept (reports); may be empty.
