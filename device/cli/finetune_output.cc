@@ -12,7 +12,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "common/base/strings.h"
@@ -64,20 +63,18 @@ void MetricsFile::Line(const json& object) {
   fd_ = -1;
 }
 
-// A killed run may have written of steps behind its last checkpoint, and half a line.
+// A killed run may have written of steps behind its last checkpoint, and half a line: all at the
+// end, which is cut off at once, so that being killed here loses nothing.
 void MetricsFile::KeepUpTo(int step) {
   const absl::StatusOr<std::string> text = ReadFile(path_);
   if (!text.ok()) return;
-  std::string kept;
-  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
-    const json object = json::parse(ToStd(line), nullptr, /*allow_exceptions=*/false);
-    if (object.is_object() && object.value("step", step + 1) <= step) {
-      absl::StrAppend(&kept, line, "\n");
-    }
+  size_t kept = 0;
+  for (size_t end; (end = text->find('\n', kept)) != std::string::npos; kept = end + 1) {
+    const json object = json::parse(text->substr(kept, end - kept), nullptr,
+                                    /*allow_exceptions=*/false);
+    if (!object.is_object() || object.value("step", step + 1) > step) break;
   }
-  if (kept == *text) return;
-  if (ftruncate(fd_, 0) != 0 ||
-      write(fd_, kept.data(), kept.size()) != static_cast<ssize_t>(kept.size())) {
+  if (kept < text->size() && ftruncate(fd_, static_cast<off_t>(kept)) != 0) {
     LogWarning(FileError("write", path_));
   }
 }
