@@ -22,6 +22,8 @@ constexpr int64_t kDocumentTokens = 16;  // of the beginning of a document
 constexpr double kGainDoubt = 0.5, kLeastDoubt = 0.03;
 // A few documents look more alike than they are: standard error of one document's loss a token.
 constexpr double kDocumentSpread = 0.3;
+// What overrules a style that is more likely nobody's: see Convincing.
+constexpr double kUndecided = 0.03, kNearDistance = 0.15, kLargeGain = 0.1;
 // nats a token that a persona must be able to gain.
 constexpr double kLeastGain = 0.005;
 // A part of a blend that is less likely than this is left out.
@@ -195,7 +197,8 @@ class Ladder {
     if (choice == 0) return;  // no persona was worth a look
     const auto best = static_cast<size_t>(evidence_.measured[choice].weights[0].index);
     const PersonaEvidence& persona = evidence_.personas[best];
-    if (persona.probability <= evidence_.nobody) return;
+    if (persona.probability <= evidence_.nobody && !Convincing(persona, evidence_.measured[choice]))
+      return;
     for (size_t i = 0; i < evidence_.measured.size(); ++i) {
       const MeasuredCandidate& blend = evidence_.measured[i];
       if (!blend.is_blend() || !Holds(blend, best)) continue;
@@ -233,6 +236,14 @@ class Ladder {
                  std::isfinite(measured.standard_error) ? measured.standard_error : 0);
     const double trust = doubt * doubt / (doubt * doubt + spread * spread);
     return promised + trust * (measured.gain - promised);
+  }
+
+  // Few documents about other things than the persona's leave style evidence undecided where the
+  // habits are near and the model is far surer.
+  bool Convincing(const PersonaEvidence& persona, const MeasuredCandidate& candidate) const {
+    const PairedGain gain = GainOf(evidence_, candidate);
+    return persona.probability >= kUndecided && persona.style_distance <= kNearDistance &&
+           gain.gain >= kLargeGain && gain.gain >= 2 * gain.standard_error;
   }
 
   static bool Holds(const MeasuredCandidate& candidate, size_t persona) {
