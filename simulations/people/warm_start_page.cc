@@ -157,15 +157,17 @@ std::string WarmStartPage(const WarmStartReport& report) {
       "rehearsal that the recipe makes. A "
       "warm start that never gets there pays for its whole training and "
       "for scratch.");
-  page.Heading("Compute and examples saved")
+  page.Heading("What is saved")
       .Figure(SavedPlot(report),
               "Processor time saved, mean and interval. "
               "XPerT: 1 - (fine-tuning + 14 min of "
               "selection) / 97.8 min, from the authors' "
-              "slides (Llama-3.2-1B, one trial a style).")
-      .Figure(DataPlot(report),
-              "Examples that the warm start does not need to "
-              "reach what scratch reaches with all.");
+              "slides (Llama-3.2-1B, one trial a style).");
+  if (report.options.examples_needed) {
+    page.Figure(DataPlot(report),
+                "Examples that the warm start does not need to "
+                "reach what scratch reaches with all.");
+  }
   AddTables(report, &page);
   page.Heading("Loss curves");
   for (const SimilarityRow& row : report.rows) {
