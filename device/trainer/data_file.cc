@@ -1,5 +1,4 @@
 // Reading of data files: ReadDocuments and CheckText.
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
@@ -10,6 +9,7 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/trainer/data.h"
+#include "device/trainer/user_samples.h"
 
 namespace lorikeet {
 namespace {
@@ -40,98 +40,29 @@ size_t Utf8Length(std::string_view text) {
   return length;
 }
 
-absl::Status LineError(size_t line_number, std::string_view expected, std::string_view got) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("line ", line_number, ": expected ", ToAbsl(expected), ", got ", ToAbsl(got)));
-}
-
-// The string under `key`, nothing if there is no such key.
-absl::StatusOr<std::optional<std::string>> StringField(const nlohmann::json& object,
-                                                       const char* key, size_t line_number) {
-  const auto found = object.find(key);
-  if (found == object.end()) return std::optional<std::string>();
-  if (!found->is_string()) {
-    return LineError(line_number, absl::StrCat("a string under \"", key, "\""), found->type_name());
-  }
-  return std::optional<std::string>(found->get<std::string>());
-}
-
-absl::StatusOr<Document> ParseMessages(const nlohmann::json& messages, size_t line_number) {
-  Document document;
-  if (!messages.is_array()) {
-    return LineError(line_number, "an array under \"messages\"", messages.type_name());
-  }
-  for (const nlohmann::json& message : messages) {
-    if (!message.is_object()) {
-      return LineError(line_number, "messages that are objects", message.type_name());
-    }
-    ASSIGN_OR_RETURN(auto role, StringField(message, "role", line_number));
-    ASSIGN_OR_RETURN(auto content, StringField(message, "content", line_number));
-    if (!role.has_value() || !content.has_value()) {
-      return LineError(line_number, "\"role\" and \"content\" in a message", "one without");
-    }
-    document.messages.push_back({std::move(*role), std::move(*content)});
-  }
-  return document;
-}
-
-// Collects the lines of one .jsonl file.
-struct Collector {
-  std::string_view user;
+// What a file of many people's lines holds of `user` (empty: of all).
+absl::StatusOr<DocumentSet> ChooseDocuments(std::vector<Sample> samples, std::string_view user) {
   DocumentSet set;
   std::set<std::string> users_seen;
-
-  absl::Status AddLine(std::string_view line, size_t line_number) {
-    const auto object = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-    if (!object.is_object()) {
-      return LineError(line_number, "a JSON object",
-                       object.is_discarded() ? "malformed JSON" : object.type_name());
+  for (Sample& sample : samples) {
+    if (sample.user.has_value()) users_seen.insert(*sample.user);
+    if (!user.empty() && sample.user != std::optional<std::string>(user)) continue;
+    if (sample.split == "test") {
+      set.test.push_back(std::move(sample.document));
+    } else if (sample.split == "train") {
+      set.train.push_back(std::move(sample.document));
     }
-    ASSIGN_OR_RETURN(const auto owner, StringField(object, "user", line_number));
-    if (owner.has_value()) users_seen.insert(*owner);
-    if (!user.empty() && owner != std::optional<std::string>(user)) return absl::OkStatus();
-    ASSIGN_OR_RETURN(const auto split, StringField(object, "split", line_number));
-    Document document;
-    if (const auto messages = object.find("messages"); messages != object.end()) {
-      ASSIGN_OR_RETURN(document, ParseMessages(*messages, line_number));
-    } else {
-      ASSIGN_OR_RETURN(auto text, StringField(object, "text", line_number));
-      if (!text.has_value()) {
-        return LineError(line_number, "\"text\" or \"messages\"", "neither");
-      }
-      document.text = std::move(*text);
-    }
-    if (document.text.empty() && document.messages.empty()) return absl::OkStatus();
-    if (split == std::optional<std::string>("test")) {
-      set.test.push_back(std::move(document));
-    } else if (!split.has_value() || *split == "train") {
-      set.train.push_back(std::move(document));
-    }
-    return absl::OkStatus();
   }
-};
-
-absl::StatusOr<DocumentSet> ParseJsonLines(std::string_view content, std::string_view user) {
-  Collector collector{user, {}, {}};
-  size_t line_number = 0;
-  while (!content.empty()) {
-    ++line_number;
-    const size_t end = std::min(content.find('\n'), content.size());
-    const std::string_view line = content.substr(0, end);
-    content.remove_prefix(std::min(end + 1, content.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    RETURN_IF_ERROR(collector.AddLine(line, line_number));
-  }
-  const bool found = !collector.set.train.empty() || !collector.set.test.empty();
+  const bool found = !set.train.empty() || !set.test.empty();
   if (!user.empty() && !found) {
     return absl::NotFoundError(absl::StrCat("expected lines of user \"", ToAbsl(user),
-                                            "\", got lines of ", collector.users_seen.size(),
+                                            "\", got lines of ", users_seen.size(),
                                             " other users"));
   }
-  if (collector.set.train.empty()) {
+  if (set.train.empty()) {
     return absl::InvalidArgumentError("expected text to train on, got none");
   }
-  return std::move(collector.set);
+  return set;
 }
 
 }  // namespace
@@ -163,15 +94,16 @@ absl::StatusOr<DocumentSet> ReadDocuments(const std::string& path, std::string_v
     return absl::InvalidArgumentError(
         absl::StrCat("a user can be chosen from a samples.jsonl, got ", path));
   }
+  if (lines) {
+    ASSIGN_OR_RETURN(std::vector<Sample> samples, ReadSamples(path));
+    auto set = ChooseDocuments(std::move(samples), user);
+    if (!set.ok()) return Annotate(set.status(), path);
+    return set;
+  }
   ASSIGN_OR_RETURN(std::string content, ReadFile(path));
   RETURN_IF_ERROR(CheckText(content, path));
   constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
   if (content.starts_with(kByteOrderMark)) content.erase(0, kByteOrderMark.size());
-  if (lines) {
-    absl::StatusOr<DocumentSet> set = ParseJsonLines(content, user);
-    if (!set.ok()) return Annotate(set.status(), path);
-    return set;
-  }
   if (content.empty()) return CheckText(content, path);
   DocumentSet set;
   set.train.push_back({std::move(content), {}});

@@ -2,18 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
-#include "common/base/file.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
+#include "device/trainer/user_samples.h"
 
 namespace lorikeet {
 namespace {
@@ -39,38 +35,12 @@ std::vector<std::string> Interleave(std::vector<std::string>* persona,
 }  // namespace
 
 absl::StatusOr<std::vector<UserText>> ReadUsers(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  ASSIGN_OR_RETURN(std::vector<UserSamples> samples, ReadUserSamples(path));
   std::vector<UserText> users;
-  std::map<std::string, size_t> index;
-  int line_number = 0;
-  for (const absl::string_view line : absl::StrSplit(content, '\n')) {
-    ++line_number;
-    if (line.empty()) continue;
-    const auto sample = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-    const auto has = [&](const char* key) {
-      return sample.is_object() && sample.contains(key) && sample[key].is_string();
-    };
-    if (!has("user") || !has("split") || !has("text")) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: line %d: expected an object with strings \"user\", \"split\" and "
-                          "\"text\"",
-                          path, line_number));
-    }
-    const std::string name = sample["user"].get<std::string>();
-    const auto [it, is_new] = index.emplace(name, users.size());
-    if (is_new) users.push_back({.user = name, .train = {}, .test = {}});
-    const std::string split = sample["split"].get<std::string>();
-    if (split != "train" && split != "test" && split != "test_other_work") {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: line %d: expected split train, test or test_other_work, got \"%s\"",
-                          path, line_number, split));
-    }
-    if (split == "test_other_work") continue;
-    UserText& user = users[it->second];
-    (split == "train" ? user.train : user.test).push_back(sample["text"].get<std::string>());
-  }
-  if (users.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": expected lines of users, found none"));
+  for (UserSamples& user : samples) {
+    users.push_back({.user = std::move(user.user),
+                     .train = std::move(user.train),
+                     .test = std::move(user.test)});
   }
   return users;
 }

@@ -24,8 +24,7 @@ struct UserText {
   std::vector<std::string> train;
   std::vector<std::string> test;  // of the same work, where the set knows works
 };
-// Users in order of first appearance.  INVALID_ARGUMENT: a malformed line, an unknown split, no
-// text; errors as ReadFile.
+// Users in order of first appearance.  Errors as ReadUserSamples.
 absl::StatusOr<std::vector<UserText>> ReadUsers(const std::string& path);
 
 // Drops owners' and neutral owners' documents that are word for word among the seeds, the neutral

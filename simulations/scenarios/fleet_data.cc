@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +14,7 @@
 #include "common/base/thread_pool.h"
 #include "device/personalization/catalog_builder.h"
 #include "device/trainer/data.h"
+#include "device/trainer/user_samples.h"
 
 namespace lorikeet {
 namespace {
@@ -57,24 +56,13 @@ absl::StatusOr<std::vector<Person>> ReadFolder(const std::string& folder) {
   return people;
 }
 
-absl::StatusOr<std::vector<Person>> ReadSamples(const std::string& path) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+// Users with train lines.
+absl::StatusOr<std::vector<Person>> ReadUsers(const std::string& path) {
+  ASSIGN_OR_RETURN(std::vector<UserSamples> users, ReadUserSamples(path));
   std::vector<Person> people;
-  std::map<std::string, size_t> index;
-  int line_number = 0;
-  for (const absl::string_view line : absl::StrSplit(content, '\n')) {
-    ++line_number;
-    if (line.empty()) continue;
-    const auto sample = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-    if (!sample.is_object() || !sample.contains("user") || !sample["user"].is_string() ||
-        !sample.contains("text") || !sample["text"].is_string()) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s: line %d: expected an object with \"user\" and \"text\"", path, line_number));
-    }
-    if (sample.value("split", "train") != "train") continue;
-    const auto [it, is_new] = index.emplace(sample["user"].get<std::string>(), people.size());
-    if (is_new) people.push_back({.name = it->first, .entries = {}});
-    people[it->second].entries.push_back(sample["text"].get<std::string>());
+  for (UserSamples& user : users) {
+    if (user.train.empty()) continue;
+    people.push_back({.name = std::move(user.user), .entries = std::move(user.train)});
   }
   if (people.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": expected train lines, found none"));
@@ -85,7 +73,7 @@ absl::StatusOr<std::vector<Person>> ReadSamples(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::vector<Person>> ReadPeople(const std::string& path) {
-  if (path.ends_with(".jsonl")) return ReadSamples(path);
+  if (path.ends_with(".jsonl")) return ReadUsers(path);
   const std::string inner = path + "/people";
   return ReadFolder(fs::is_directory(inner) ? inner : path);
 }

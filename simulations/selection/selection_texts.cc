@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
@@ -15,6 +13,7 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "device/personalization/private_documents.h"
+#include "device/trainer/user_samples.h"
 #include "simulations/selection/styles.h"
 
 namespace lorikeet {
@@ -62,31 +61,20 @@ absl::StatusOr<std::vector<std::string>> ReadEntries(const std::string& path, si
 // Users of a samples.jsonl, most training text first.
 absl::StatusOr<std::vector<User>> ReadUsers(const std::string& path,
                                             const SelectionTextOptions& options) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::vector<UserSamples> samples, ReadUserSamples(path));
   std::vector<User> users;
-  std::map<std::string, size_t> index;
-  int line_number = 0;
-  for (const absl::string_view line : absl::StrSplit(content, '\n')) {
-    ++line_number;
-    if (line.empty()) continue;
-    const auto sample = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
-    const auto is_text = [&](const char* key) {
-      return sample.is_object() && sample.contains(key) && sample[key].is_string();
-    };
-    if (!is_text("user") || !is_text("split") || !is_text("text")) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("%s: line %d: expected an object with \"user\", \"split\" and \"text\"",
-                          path, line_number));
-    }
-    const auto [it, is_new] = index.emplace(sample["user"].get<std::string>(), users.size());
-    if (is_new) users.push_back({.name = it->first, .train = {}, .test = {}});
-    User& user = users[it->second];
-    const std::string text = sample["text"].get<std::string>();
-    const std::string split = sample["split"].get<std::string>();
-    if (split == "train") {
+  for (const UserSamples& sample : samples) {
+    User& user = users.emplace_back();
+    user.name = sample.user;
+    for (const std::string& text : sample.train) {
       AddPieces(text, options.max_document_bytes, &user.train);
       user.train_bytes += text.size();
-    } else if (split == "test" || (split == "test_other_work" && options.other_work)) {
+    }
+    for (const std::string& text : sample.test) {
+      AddPieces(text, options.max_document_bytes, &user.test);
+    }
+    if (!options.other_work) continue;
+    for (const std::string& text : sample.other_work) {
       AddPieces(text, options.max_document_bytes, &user.test);
     }
   }

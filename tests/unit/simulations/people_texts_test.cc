@@ -48,18 +48,6 @@ TEST(ReadUsersTest, KeepsUsersAndSplitsApart) {
   EXPECT_THAT((*users)[1].test, ElementsAre("y"));
 }
 
-TEST(ReadUsersTest, SaysWhatIsWrong) {
-  const std::string path = MakeTempDir("users") + "/samples.jsonl";
-  for (const auto& [line, message] : std::vector<std::pair<std::string, std::string>>{
-           {"{\"user\":\"u\",\"text\":\"x\"}", "line 1: expected an object with strings"},
-           {"not json", "line 1: expected an object with strings"},
-           {"{\"user\":\"u\",\"split\":\"valid\",\"text\":\"x\"}", "got \"valid\""},
-           {"", "expected lines of users, found none"}}) {
-    ASSERT_TRUE(WriteFileAtomic(path, line).ok());
-    EXPECT_THAT(std::string(ReadUsers(path).status().message()), HasSubstr(message));
-  }
-}
-
 TEST(DrawBlendTest, SharesAreRightAndNothingIsDrawnTwice) {
   const auto persona = Documents("persona", 70), neutral = Documents("neutral", 70);
   for (uint64_t seed = 1; seed <= 200; ++seed) {
