@@ -8,6 +8,14 @@
 #include "common/base/status_macros.h"
 
 namespace lorikeet {
+namespace {
+
+// What a method without doubts chose, -1 for the base.
+Choice Certain(int persona) {
+  return {.persona = persona, .named = persona, .confidence = std::nullopt};
+}
+
+}  // namespace
 
 std::string_view MethodName(Method method) {
   switch (method) {
@@ -35,6 +43,19 @@ int PersonaOf(const Selection& selection) {
     }
   }
   return persona;
+}
+
+int LikeliestPersona(const Selection& selection, const Catalog& catalog) {
+  int likeliest = -1;
+  double score = 0;
+  for (const RankedCandidate& candidate : selection.ranked) {
+    const int persona = catalog.FindPersona(candidate.id);
+    if (persona >= 0 && (likeliest < 0 || candidate.score > score)) {
+      likeliest = persona;
+      score = candidate.score;
+    }
+  }
+  return likeliest;
 }
 
 Bench::Bench(Catalog made, std::span<const std::vector<std::string>> seeds)
@@ -68,7 +89,9 @@ absl::StatusOr<Choice> Choosers::ChooseOurs(const Owner& owner) const {
                                    train_share * static_cast<double>(PredictedTokens(sequences)))};
   ASSIGN_OR_RETURN(const Selection selection,
                    Select(model_, pool_, bench_->catalog, evidence, select_, losses_));
-  return Choice{.persona = PersonaOf(selection), .confidence = selection.confidence};
+  return Choice{.persona = PersonaOf(selection),
+                .named = LikeliestPersona(selection, bench_->catalog),
+                .confidence = selection.confidence};
 }
 
 absl::StatusOr<Choice> Choosers::ChooseExhaustively(const Owner& owner) const {
@@ -77,7 +100,7 @@ absl::StatusOr<Choice> Choosers::ChooseExhaustively(const Owner& owner) const {
   for (size_t i = 1; i < losses.size(); ++i) {
     if (MeanLoss(losses[i]) < MeanLoss(losses[best])) best = i;
   }
-  return Choice{.persona = static_cast<int>(best) - 1, .confidence = std::nullopt};
+  return Certain(static_cast<int>(best) - 1);
 }
 
 absl::StatusOr<Choice> Choosers::Choose(Method method, const Owner& owner,
@@ -86,14 +109,12 @@ absl::StatusOr<Choice> Choosers::Choose(Method method, const Owner& owner,
     case Method::kOurs:
       return ChooseOurs(owner);
     case Method::kClassifier:
-      return Choice{.persona = bench_->classifier.Classify(owner.Texts()),
-                    .confidence = std::nullopt};
+      return Certain(bench_->classifier.Classify(owner.Texts()));
     case Method::kExhaustive:
       return ChooseExhaustively(owner);
     case Method::kRandom: {
       Rng rng(draw_seed);
-      return Choice{.persona = static_cast<int>(rng.Below(bench_->adapters.size())),
-                    .confidence = std::nullopt};
+      return Certain(static_cast<int>(rng.Below(bench_->adapters.size())));
     }
     case Method::kBase:
       break;

@@ -27,6 +27,7 @@ std::string_view MethodName(Method method);
 
 struct Choice {
   int persona = -1;                  // index into the catalog; -1: the bare base
+  int named = -1;                    // the likeliest persona, chosen or not; -1: none is ranked
   std::optional<double> confidence;  // where the method has one
 };
 
@@ -64,8 +65,10 @@ class Choosers {
   SelectOptions select_;
 };
 
-// The index of the persona that a selection names, its heaviest part for a blend; -1: the base.
+// The index of the persona that a selection chose, its heaviest part for a blend; -1: the base.
 int PersonaOf(const Selection& selection);
+// The index of the persona with the highest score, where the base was chosen too; -1: none.
+int LikeliestPersona(const Selection& selection, const Catalog& catalog);
 
 }  // namespace lorikeet
 

@@ -150,7 +150,8 @@ class Experiment {
                                       .similarity = similarity,
                                       .examples = examples,
                                       .right = std::vector<Cluster>(personas),
-                                      .base = std::vector<Cluster>(personas)});
+                                      .base = std::vector<Cluster>(personas),
+                                      .named = std::vector<Cluster>(personas)});
         }
       }
     }
@@ -180,6 +181,8 @@ class Experiment {
     cell->right[persona].successes += right ? 1 : 0;
     cell->base[persona].trials += 1;
     cell->base[persona].successes += choice.persona < 0 ? 1 : 0;
+    cell->named[persona].trials += 1;
+    cell->named[persona].successes += choice.named == static_cast<int>(persona) ? 1 : 0;
     if (choice.confidence) {
       result_.confidence.push_back({.similarity = cell->similarity,
                                     .examples = cell->examples,

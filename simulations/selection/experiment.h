@@ -50,6 +50,7 @@ struct AccuracyCell {
   int examples = 0;
   std::vector<Cluster> right;  // [persona]
   std::vector<Cluster> base;   // [persona]: the bare base was chosen
+  std::vector<Cluster> named;  // [persona]: the right persona was likelier than the others
 };
 
 struct StrangerCell {

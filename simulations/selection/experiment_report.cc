@@ -145,6 +145,13 @@ nlohmann::json ShareJson(const std::vector<Cluster>& clusters, uint64_t seed) {
           {"successes_by_cluster", std::move(by_cluster)}};
 }
 
+nlohmann::json DifferenceJson(const std::vector<Cluster>& ours, const std::vector<Cluster>& words,
+                              uint64_t seed) {
+  const Interval interval = ClusterBootstrapDifference(ours, words, seed);
+  return {{"share", ShareOf(Pooled(ours)) - ShareOf(Pooled(words))},
+          {"bootstrap", {interval.low, interval.high}}};
+}
+
 nlohmann::json AccuracyJson(const ExperimentOptions& options, const ExperimentResult& result) {
   nlohmann::json list = nlohmann::json::array();
   for (const AccuracyCell& cell : result.accuracy) {
@@ -152,14 +159,13 @@ nlohmann::json AccuracyJson(const ExperimentOptions& options, const ExperimentRe
                             {"similarity", cell.similarity},
                             {"examples", cell.examples},
                             {"right", ShareJson(cell.right, options.seed)},
+                            {"named", ShareOf(Pooled(cell.named))},
                             {"base_chosen", ShareOf(Pooled(cell.base))}};
     const AccuracyCell* words =
         FindCell(result, Method::kClassifier, cell.similarity, cell.examples);
     if (cell.method == Method::kOurs && words != nullptr) {
-      const Interval interval = ClusterBootstrapDifference(cell.right, words->right, options.seed);
-      entry["minus_words"] = {
-          {"share", ShareOf(Pooled(cell.right)) - ShareOf(Pooled(words->right))},
-          {"bootstrap", {interval.low, interval.high}}};
+      entry["minus_words"] = DifferenceJson(cell.right, words->right, options.seed);
+      entry["named_minus_words"] = DifferenceJson(cell.named, words->right, options.seed);
     }
     list.push_back(std::move(entry));
   }
@@ -221,8 +227,11 @@ std::vector<std::string> ExperimentLines(const ExperimentOptions& options,
       absl::StrFormat("%s, protocol \"%s\", seed %d: %.0f s, %d losses measured for %d asked",
                       result.texts, std::string(ProtocolName(options.blend)), options.seed,
                       result.seconds, result.losses_measured, result.losses_asked)};
-  std::vector<TextTable> tables = {SimilarityTable(options, result), ExamplesTable(options, result),
-                                   AgainstWordsTable(options, result), StrangersTable(result),
+  std::vector<TextTable> tables = {SimilarityTable(options, result),
+                                   ExamplesTable(options, result),
+                                   AgainstWordsTable(options, result, false),
+                                   AgainstWordsTable(options, result, true),
+                                   StrangersTable(result),
                                    ReliabilityTable(result)};
   if (!result.cost.empty()) tables.push_back(CostTable(result));
   for (const TextTable& table : tables) {
@@ -249,7 +258,8 @@ std::string ExperimentPage(const ExperimentOptions& options, const ExperimentRes
   page.Heading("By number of examples");
   page.Figure(ExamplesPlot(options, result), "Faint: the word classifier.");
   AddTable(ExamplesTable(options, result), &page);
-  AddTable(AgainstWordsTable(options, result), &page);
+  AddTable(AgainstWordsTable(options, result, false), &page);
+  AddTable(AgainstWordsTable(options, result, true), &page);
   page.Heading("Text unlike any persona");
   AddTable(StrangersTable(result), &page);
   page.Heading("Confidence");

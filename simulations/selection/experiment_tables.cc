@@ -98,11 +98,15 @@ TextTable ExamplesTable(const ExperimentOptions& options, const ExperimentResult
   return table;
 }
 
-TextTable AgainstWordsTable(const ExperimentOptions& options, const ExperimentResult& result) {
+TextTable AgainstWordsTable(const ExperimentOptions& options, const ExperimentResult& result,
+                            bool must_name) {
   TextTable table;
-  table.title =
-      "Lorikeet minus the word classifier, points (95 % by bootstrap of personas); never worse is "
-      "the target";
+  table.title = absl::StrCat(
+      "Lorikeet minus the word classifier, points (95 % by bootstrap of "
+      "personas); never worse is the target; ",
+      must_name ? "the likeliest persona, chosen or not, since the "
+                  "classifier cannot say \"none\""
+                : "the base where it was chosen counts as wrong");
   table.header = {"similarity"};
   for (int examples : options.examples) {
     table.header.push_back(absl::StrFormat("%d examples", examples));
@@ -110,17 +114,17 @@ TextTable AgainstWordsTable(const ExperimentOptions& options, const ExperimentRe
   for (double similarity : options.similarities) {
     std::vector<std::string> row = {absl::StrFormat("%.0f %%", 100 * similarity)};
     for (int examples : options.examples) {
-      const AccuracyCell* ours = FindCell(result, Method::kOurs, similarity, examples);
+      const AccuracyCell* cell = FindCell(result, Method::kOurs, similarity, examples);
       const AccuracyCell* words = FindCell(result, Method::kClassifier, similarity, examples);
-      if (ours == nullptr || words == nullptr) {
+      if (cell == nullptr || words == nullptr) {
         row.emplace_back("-");
         continue;
       }
-      const Interval interval = ClusterBootstrapDifference(ours->right, words->right, options.seed);
-      row.push_back(
-          absl::StrFormat("%+.1f (%+.1f to %+.1f)",
-                          100 * (ShareOf(Pooled(ours->right)) - ShareOf(Pooled(words->right))),
-                          100 * interval.low, 100 * interval.high));
+      const std::vector<Cluster>& ours = must_name ? cell->named : cell->right;
+      const Interval interval = ClusterBootstrapDifference(ours, words->right, options.seed);
+      row.push_back(absl::StrFormat("%+.1f (%+.1f to %+.1f)",
+                                    100 * (ShareOf(Pooled(ours)) - ShareOf(Pooled(words->right))),
+                                    100 * interval.low, 100 * interval.high));
     }
     table.rows.push_back(std::move(row));
   }

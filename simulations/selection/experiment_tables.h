@@ -22,7 +22,9 @@ std::string ShareText(const Cluster& cluster);
 
 TextTable SimilarityTable(const ExperimentOptions& options, const ExperimentResult& result);
 TextTable ExamplesTable(const ExperimentOptions& options, const ExperimentResult& result);
-TextTable AgainstWordsTable(const ExperimentOptions& options, const ExperimentResult& result);
+// `must_name`: what counts is the likeliest persona, else what was chosen.
+TextTable AgainstWordsTable(const ExperimentOptions& options, const ExperimentResult& result,
+                            bool must_name);
 TextTable StrangersTable(const ExperimentResult& result);
 TextTable ReliabilityTable(const ExperimentResult& result);
 TextTable CostTable(const ExperimentResult& result);
