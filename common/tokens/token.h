@@ -1,0 +1,64 @@
+// Anonymous tokens: one admission each, bound to an epoch and to one-time session keys.
+//
+// An issuer that knows the device evaluates the VOPRF on the token's input without seeing it; a
+// redeemer that does not know the device checks the output.  The bytes that are evaluated:
+//
+//   nonce [32] | epoch [8, little-endian] | hash of the one-time session keys [32]
+//
+// Whoever steals a token can use it only with the keys that it names, so only together with their
+// secrets.
+#ifndef LORIKEET_COMMON_TOKENS_TOKEN_H_
+#define LORIKEET_COMMON_TOKENS_TOKEN_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/hash.h"
+#include "common/base/random.h"
+#include "common/tokens/voprf.h"
+
+namespace lorikeet {
+
+inline constexpr size_t kTokenNonceBytes = 32;
+inline constexpr size_t kTokenInputBytes = kTokenNonceBytes + 8 + sizeof(Hash256);
+using TokenNonce = std::array<uint8_t, kTokenNonceBytes>;
+
+struct Token {
+  TokenNonce nonce = {};
+  uint64_t epoch = 0;
+  Hash256 key_id = {};     // of the issuer's key of that epoch: TokenKeyId
+  Hash256 keys_hash = {};  // of the one-time session keys
+  VoprfOutput output = {};
+};
+
+std::array<uint8_t, kTokenInputBytes> TokenInput(const TokenNonce& nonce, uint64_t epoch,
+                                                 const Hash256& keys_hash);
+
+// Names a public key.
+Hash256 TokenKeyId(const GroupElement& public_key);
+
+// A token that the issuer has not evaluated yet.  Stays on the device, but for blinded.element.
+struct PendingToken {
+  TokenNonce nonce = {};
+  uint64_t epoch = 0;
+  Hash256 keys_hash = {};
+  BlindedInput blinded;
+};
+
+// Nonce and blind come from `random`: the same stream gives the same request again, which an issuer
+// does not count twice.
+absl::StatusOr<PendingToken> PrepareToken(uint64_t epoch, const Hash256& keys_hash,
+                                          RandomSource* random);
+
+// One token for each pending one, in order.  DATA_LOSS: the issuer did not use `public_key` for all
+// of them; INVALID_ARGUMENT: the counts differ.
+absl::StatusOr<std::vector<Token>> FinishTokens(const GroupElement& public_key,
+                                                std::span<const PendingToken> pending,
+                                                const BatchEvaluation& evaluation);
+
+}  // namespace lorikeet
+
+#endif  // LORIKEET_COMMON_TOKENS_TOKEN_H_
