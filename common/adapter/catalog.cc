@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/hash.h"
+#include "common/base/plain_text.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/gguf/writer.h"
@@ -19,6 +20,7 @@ namespace {
 constexpr uint32_t kFormat = 1, kFormatWithAxes = 2;
 constexpr int kMaxRank = 256;
 constexpr size_t kMaxPersonas = 4096;
+constexpr size_t kMaxIdBytes = 32, kMaxArchitectureBytes = 64;
 constexpr std::string_view kSuffixA = ".basis_a", kSuffixB = ".basis_b";
 constexpr char kAxesKey[] = "lorikeet.catalog.axes";
 constexpr char kNeutralTensor[] = "explanation.neutral";
@@ -33,10 +35,18 @@ bool AllFinite(std::span<const float> values) {
 }
 
 bool ValidId(std::string_view id) {
-  if (id.empty() || id.size() > 32 || id == "base" || id == "blend") return false;
+  if (id.empty() || id.size() > kMaxIdBytes || id == "base" || id == "blend") return false;
   return std::ranges::all_of(id, [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
   });
+}
+
+absl::Status CheckId(std::string_view id) {
+  if (ValidId(id)) return absl::OkStatus();
+  // Catalogs come from others and errors go to terminals.
+  return Bad(absl::StrCat("persona id \"", Printable(id.substr(0, kMaxIdBytes)), "\" of ",
+                          id.size(), " bytes: expected 1 to ", kMaxIdBytes,
+                          " of a-z 0-9 _ -, and neither \"base\" nor \"blend\""));
 }
 
 // Largest difference between the Gram matrix of `rank` vectors and the identity; element i of
@@ -95,11 +105,7 @@ absl::Status CheckExplanation(const Persona& persona, const ExplanationAxes& axe
 }
 
 absl::Status CheckPersona(const Persona& persona, int64_t block_size, const ExplanationAxes& axes) {
-  if (!ValidId(persona.id)) {
-    return Bad(
-        absl::StrCat("persona id \"", persona.id,
-                     "\": expected 1 to 32 of a-z 0-9 _ -, and neither \"base\" nor \"blend\""));
-  }
+  RETURN_IF_ERROR(CheckId(persona.id));
   if (static_cast<int64_t>(persona.cores.size()) != block_size) {
     return Bad(absl::StrCat("persona ", persona.id, ": ", persona.cores.size(),
                             " core values, expected ", block_size));
@@ -161,6 +167,7 @@ absl::Status ReadPersonas(const GgufFile& file, Catalog* catalog) {
   for (size_t i = 0; i < ids->strings.size(); ++i) {
     Persona persona;
     persona.id = std::string(ids->strings[i]);
+    RETURN_IF_ERROR(CheckId(persona.id));
     const GgufTensor* core = file.FindTensor(CoreTensorName(persona.id));
     if (core == nullptr)
       return Bad(absl::StrCat("tensor ", CoreTensorName(persona.id), " is missing"));
@@ -241,6 +248,8 @@ absl::Status CheckCatalog(const Catalog& catalog) {
   const auto fingerprint = HashFromHex(catalog.base_fingerprint);
   if (!fingerprint.ok()) return Bad("expected a base fingerprint of 64 hex digits");
   if (catalog.architecture.empty()) return Bad("the base's architecture is missing");
+  RETURN_IF_ERROR(Annotate(CheckPlainText(catalog.architecture, kMaxArchitectureBytes),
+                           "catalog: the base's architecture"));
   if (catalog.rank < 1 || catalog.rank > kMaxRank) {
     return Bad(absl::StrCat("rank ", catalog.rank, ", expected 1 to ", kMaxRank));
   }

@@ -101,7 +101,7 @@ std::string StyleCardToJson(const StyleCard& card);
 absl::StatusOr<StyleCard> StyleCardFromJson(std::string_view json);
 std::string StyleBackgroundToJson(const StyleBackground& background);
 absl::StatusOr<StyleBackground> StyleBackgroundFromJson(std::string_view json);
-// Sizes and finiteness, as the readers check.
+// Sizes, finiteness, and a sentence of plain text (plain_text.h), as the readers check.
 absl::Status CheckStyleCard(const StyleCard& card);
 absl::Status CheckStyleBackground(const StyleBackground& background);
 

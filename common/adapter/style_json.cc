@@ -7,12 +7,15 @@
 #include "absl/strings/str_cat.h"
 #include "common/adapter/style_card.h"
 #include "common/adapter/style_features.h"
+#include "common/base/plain_text.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "nlohmann/json.hpp"
 
 namespace lorikeet {
 namespace {
+
+constexpr size_t kMaxSentenceBytes = 400;
 
 using nlohmann::json;
 
@@ -133,11 +136,7 @@ absl::Status CheckStyleCard(const StyleCard& card) {
   if (s.document_count < 0 || s.word_count < 0 || s.feature_count < 0) {
     return absl::InvalidArgumentError("style card: expected counts of at least 0");
   }
-  if (card.sentence.size() > 400) {
-    return absl::InvalidArgumentError(absl::StrCat("style card: sentence of ", card.sentence.size(),
-                                                   " bytes, expected at most 400"));
-  }
-  return absl::OkStatus();
+  return Annotate(CheckPlainText(card.sentence, kMaxSentenceBytes), "style card: sentence");
 }
 
 absl::Status CheckStyleBackground(const StyleBackground& background) {

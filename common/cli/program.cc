@@ -8,6 +8,7 @@
 #include <exception>
 #include <utility>
 
+#include "common/base/plain_text.h"
 #include "common/base/shrink_guard.h"
 #include "common/base/strings.h"
 
@@ -28,20 +29,21 @@ void OnStopSignal(int signal_number) {
 
 void WriteAll(std::string_view bytes) { std::fwrite(bytes.data(), 1, bytes.size(), stdout); }
 
-// One line whatever the message holds: errors go to scripts and logs.
+// One line whatever the message holds, without controls of terminals: errors go to scripts and
+// logs, and repeat what stood in files of others.
 std::string OneLine(std::string_view message) {
   std::string line(message);
   for (char& c : line) {
     if (c == '\n' || c == '\r') c = ' ';
   }
-  return line;
+  return Printable(line);
 }
 
 }  // namespace
 
 void Output::Line(std::string_view line) {
   if (json_) return;
-  WriteAll(line);
+  WriteAll(Printable(line));
   WriteAll("\n");
 }
 

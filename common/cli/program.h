@@ -34,7 +34,7 @@ class Output {
   // True if a progress line is wanted.
   bool progress() const { return progress_; }
 
-  // Human-readable text to stdout, a newline added; nothing with --json.
+  // Human-readable text to stdout, controls as '?', a newline added; nothing with --json.
   void Line(std::string_view line);
   // The same without a newline, flushed at once (streams of generated text).
   void Text(std::string_view text);

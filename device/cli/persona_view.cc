@@ -34,15 +34,6 @@ struct CardArguments {
   std::string id, file, user;
 };
 
-// Sentences of catalogs come from others: nothing in them may steer a terminal.
-std::string Plain(std::string_view text) {
-  std::string plain(text);
-  for (char& c : plain) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  }
-  return plain;
-}
-
 // What a persona adds to the catalog file.
 size_t PersonaBytes(const Persona& persona) {
   return persona.id.size() + persona.cores.size() * sizeof(float) +
@@ -85,7 +76,7 @@ std::string Largest(std::span<const double> values, std::span<const std::string_
 void PrintCard(std::string_view name, const StyleCard& card, const Catalog& catalog,
                Output& output) {
   const StyleStatistics& statistics = card.statistics;
-  output.Line(absl::StrFormat("%s: %s", ToAbsl(name), Plain(card.sentence)));
+  output.Line(absl::StrFormat("%s: %s", ToAbsl(name), card.sentence));
   output.Line(absl::StrFormat("  counted      %d words in %d entries", statistics.word_count,
                               statistics.document_count));
   if (!card.explanation.empty()) {
@@ -247,7 +238,7 @@ void PrintCatalog(const Catalog& catalog, Output& output) {
   for (size_t i = 0; i < catalog.personas.size(); ++i) {
     const Persona& persona = catalog.personas[i];
     row(persona.id, absl::StrFormat("%.1f", static_cast<double>(PersonaBytes(persona)) / 1024),
-        adjectives[i], Plain(persona.card.sentence));
+        adjectives[i], persona.card.sentence);
   }
 }
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/log.h"
+#include "common/base/plain_text.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 
@@ -94,7 +95,7 @@ void VaultLookup::Show(std::span<const ChosenPassage> passages) const {
     absl::StrAppendFormat(&lines, "[record %d, score %.2f, %d tokens] %s\n", passage.record,
                           passage.score, passage.tokens, ToAbsl(passage.text));
   }
-  std::fputs(lines.c_str(), stderr);
+  std::fputs(Printable(lines).c_str(), stderr);
 }
 
 nlohmann::json VaultLookup::Json(std::span<const ChosenPassage> passages) const {

@@ -156,6 +156,10 @@ TEST(CatalogTest, RefusesWhatDoesNotFit) {
   refused([](Catalog& c) { c.basis[0].b.pop_back(); }, "size");
   refused([](Catalog& c) { c.personas[0].id = "base"; }, "base");
   refused([](Catalog& c) { c.personas[0].id = "Two Words"; }, "Two Words");
+  refused([](Catalog& c) { c.personas[0].id = "\x1b]0;x"; }, "persona id \"?]0;x\" of 5 bytes");
+  refused([](Catalog& c) { c.personas[0].id = std::string(33, 'x'); }, "of 33 bytes");
+  refused([](Catalog& c) { c.personas[0].card.sentence = "\x1b[2J"; }, "U+001B");
+  refused([](Catalog& c) { c.architecture = "lla\x9bma"; }, "got byte 0x9b");
   refused([](Catalog& c) { c.personas[0].id = "formal"; }, "called formal");
   refused([](Catalog& c) { c.personas[0].cores.pop_back(); }, "expected 8");
   refused([](Catalog& c) { c.personas[0].cores[3] = std::nanf(""); }, "non-finite");

@@ -143,6 +143,29 @@ TEST(StyleCardTest, JsonRoundTripIsExactAndSmall) {
   EXPECT_EQ(background_back->form_spread, background.form_spread);
 }
 
+TEST(StyleCardTest, RefusesSentencesThatSteerATerminal) {
+  const StyleBackground background = MakeStyleBackground(kNeutral, 30);
+  StyleCard card = MakeStyleCard(CountStyle(kTexter), background);
+  card.sentence = "short messages, caf\xc3\xa9";
+  EXPECT_TRUE(CheckStyleCard(card).ok());
+  // As a file would bring it: JSON can spell what its own text may not hold.
+  std::string json = StyleCardToJson(card);
+  json.replace(json.find("short messages"), 5, "\\u001b");
+  const absl::Status status = StyleCardFromJson(json).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(Message(status)),
+              HasSubstr("sentence: expected plain text, got control character U+001B"));
+  for (const std::string bad : {"two\nlines",
+                                "\xc2\x9b"
+                                "2J",
+                                "\xff", "\xe2\x80\xae"}) {
+    card.sentence = bad;
+    EXPECT_FALSE(CheckStyleCard(card).ok());
+  }
+  card.sentence = std::string(401, 'x');
+  EXPECT_THAT(std::string(Message(CheckStyleCard(card))), HasSubstr("at most 400 bytes, got 401"));
+}
+
 TEST(StyleCardTest, RefusesMalformedJson) {
   const StyleBackground background = MakeStyleBackground(kNeutral, 30);
   const std::string json = StyleCardToJson(MakeStyleCard(CountStyle(kTexter), background));

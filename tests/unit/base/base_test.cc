@@ -14,6 +14,7 @@
 #include "common/base/file.h"
 #include "common/base/file_lock.h"
 #include "common/base/hash.h"
+#include "common/base/plain_text.h"
 #include "common/base/random.h"
 #include "common/base/shrink_guard.h"
 #include "common/base/strings.h"
@@ -120,6 +121,26 @@ TEST(FileLockTest, SecondHolderIsRefusedUntilTheFirstLetsGo) {
   first->reset();
   EXPECT_TRUE(FileLock::Acquire(path).ok());
   EXPECT_FALSE(FileLock::Acquire(path + "/none/lock").ok());
+}
+
+TEST(PlainTextTest, RefusesWhatSteersATerminal) {
+  EXPECT_TRUE(CheckPlainText("short, \xc3\xa9 and \xf0\x9f\xa6\x9c", 100).ok());
+  const auto error = [](std::string_view text) {
+    return std::string(CheckPlainText(text, 12).message());
+  };
+  EXPECT_EQ(error("a\x1b[2J"), "expected plain text, got control character U+001B at position 1");
+  EXPECT_EQ(error("ab\n"), "expected plain text, got control character U+000A at position 2");
+  EXPECT_EQ(error("\x7f"), "expected plain text, got control character U+007F at position 0");
+  EXPECT_EQ(error("\xc2\x9b"), "expected plain text, got control character U+009B at position 0");
+  EXPECT_EQ(error("\xe2\x80\xae"),
+            "expected plain text, got control character U+202E at position 0");
+  EXPECT_EQ(error("x\xe2\x82"), "expected plain text in UTF-8, got byte 0xe2 at position 1");
+  EXPECT_EQ(error("thirteen byte"), "expected plain text of at most 12 bytes, got 13");
+}
+
+TEST(PlainTextTest, PrintableKeepsLinesAndTextOnly) {
+  EXPECT_EQ(Printable("a\tb\n\xc3\xa9"), "a\tb\n\xc3\xa9");
+  EXPECT_EQ(Printable("\x1b]0;t\x07\r\xc2\x9b\xe2\x80\xae.\xff"), "?]0;t????.?");
 }
 
 TEST(Utf8Test, FindsTheFirstBadByte) {
