@@ -5,13 +5,15 @@
 
 namespace lorikeet {
 
-std::vector<ReliabilityBin> Reliability(std::span<const ConfidenceSample> samples, int bins) {
+std::vector<ReliabilityBin> Reliability(std::span<const ConfidenceSample> samples, bool persona,
+                                        int bins) {
   std::vector<ReliabilityBin> result(static_cast<size_t>(bins));
   for (size_t i = 0; i < result.size(); ++i) {
     result[i].low = static_cast<double>(i) / bins;
     result[i].high = static_cast<double>(i + 1) / bins;
   }
   for (const ConfidenceSample& sample : samples) {
+    if (sample.persona != persona) continue;
     const double place = std::clamp(sample.confidence, 0.0, 1.0) * bins;
     ReliabilityBin& bin = result[std::min(result.size() - 1, static_cast<size_t>(place))];
     bin.confidence += sample.confidence;

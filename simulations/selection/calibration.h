@@ -25,8 +25,10 @@ struct ReliabilityBin {
   }
 };
 
-// `bins` equal parts of [0, 1].
-std::vector<ReliabilityBin> Reliability(std::span<const ConfidenceSample> samples, int bins = 10);
+// Choices of a persona, or of the base: how often the base is right depends on how many strangers
+// were tried, so the two are never mixed.  `bins` equal parts of [0, 1].
+std::vector<ReliabilityBin> Reliability(std::span<const ConfidenceSample> samples, bool persona,
+                                        int bins = 10);
 
 // Mean |confidence - accuracy| over bins, weighted by choices (Guo et al. 2017, arXiv 1706.04599).
 double ExpectedCalibrationError(std::span<const ReliabilityBin> bins);

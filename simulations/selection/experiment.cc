@@ -184,10 +184,8 @@ class Experiment {
     cell->named[persona].trials += 1;
     cell->named[persona].successes += choice.named == static_cast<int>(persona) ? 1 : 0;
     if (choice.confidence) {
-      result_.confidence.push_back({.similarity = cell->similarity,
-                                    .examples = cell->examples,
-                                    .confidence = *choice.confidence,
-                                    .right = right});
+      result_.confidence.push_back(
+          {.persona = choice.persona >= 0, .confidence = *choice.confidence, .right = right});
     }
     return absl::OkStatus();
   }
@@ -225,7 +223,7 @@ class Experiment {
   }
 
   absl::Status TryStranger(const Choosers& choosers, const std::vector<size_t>& members, int trials,
-                           StrangerCell* cell) const {
+                           StrangerCell* cell) {
     for (size_t m = 0; m < members.size(); ++m) {
       RETURN_IF_ERROR(Report(absl::StrCat("strangers: ", cell->kind), static_cast<int64_t>(m),
                              static_cast<int64_t>(members.size())));
@@ -238,6 +236,11 @@ class Experiment {
             choosers.Choose(cell->method, draw.Take(own, own, 1.0, cell->examples), 0));
         cell->persona[m].trials += 1;
         cell->persona[m].successes += choice.persona >= 0 ? 1 : 0;
+        if (choice.confidence) {
+          result_.confidence.push_back({.persona = choice.persona >= 0,
+                                        .confidence = *choice.confidence,
+                                        .right = choice.persona < 0});
+        }
       }
     }
     return absl::OkStatus();

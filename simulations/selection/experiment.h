@@ -60,12 +60,11 @@ struct StrangerCell {
   std::vector<Cluster> persona;  // [stranger]: some persona was chosen
 };
 
-// One of our choices for an owner of a known persona.
+// One of our choices.
 struct ConfidenceSample {
-  double similarity = 0;
-  int examples = 0;
+  bool persona = false;  // some persona was chosen, not the base
   double confidence = 0;
-  bool right = false;
+  bool right = false;  // for strangers the base is right
 };
 
 struct ExperimentResult {

@@ -97,13 +97,16 @@ std::string ExamplesPlot(const ExperimentOptions& options, const ExperimentResul
 }
 
 std::string ReliabilityPlot(const ExperimentResult& result) {
-  LineSeries ours{.name = "lorikeet", .points = {}};
-  for (const ReliabilityBin& bin : Reliability(result.confidence)) {
-    if (bin.right.trials > 0) ours.points.push_back({.x = bin.confidence, .y = bin.accuracy()});
+  std::vector<LineSeries> series;
+  for (const bool persona : {true, false}) {
+    LineSeries& line = series.emplace_back();
+    line.name = persona ? "a persona chosen" : "the base chosen";
+    for (const ReliabilityBin& bin : Reliability(result.confidence, persona)) {
+      if (bin.right.trials > 0) line.points.push_back({.x = bin.confidence, .y = bin.accuracy()});
+    }
   }
-  const LineSeries perfect{.name = "perfect", .points = {{0, 0}, {1, 1}}, .faint = true};
-  return LinePlot({ours, perfect},
-                  {.x_label = "confidence", .y_label = "share right", .y_from_zero = true});
+  series.push_back({.name = "perfect", .points = {{0, 0}, {1, 1}}, .faint = true});
+  return LinePlot(series, {.x_label = "confidence", .y_label = "share right", .y_from_zero = true});
 }
 
 std::string CostPlot(const ExperimentResult& result) {
@@ -197,8 +200,8 @@ nlohmann::json CostJson(const ExperimentResult& result) {
   return list;
 }
 
-nlohmann::json CalibrationJson(const ExperimentResult& result) {
-  const std::vector<ReliabilityBin> bins = Reliability(result.confidence);
+nlohmann::json CalibrationJson(const ExperimentResult& result, bool persona) {
+  const std::vector<ReliabilityBin> bins = Reliability(result.confidence, persona);
   nlohmann::json list = nlohmann::json::array();
   for (const ReliabilityBin& bin : bins) {
     list.push_back({{"low", bin.low},
@@ -263,7 +266,9 @@ std::string ExperimentPage(const ExperimentOptions& options, const ExperimentRes
   page.Heading("Text unlike any persona");
   AddTable(StrangersTable(result), &page);
   page.Heading("Confidence");
-  page.Figure(ReliabilityPlot(result), "Choices in ten groups by their confidence.");
+  page.Figure(ReliabilityPlot(result),
+              "Choices in ten groups by their confidence.  How often the base is right depends on "
+              "how many strangers are among the owners.");
   AddTable(ReliabilityTable(result), &page);
   if (!result.cost.empty()) {
     page.Heading("Cost");
@@ -288,7 +293,8 @@ nlohmann::json ExperimentJson(const ExperimentOptions& options, const Experiment
           {"examples", options.examples},
           {"accuracy", AccuracyJson(options, result)},
           {"strangers", StrangersJson(options, result)},
-          {"calibration", CalibrationJson(result)},
+          {"calibration",
+           {{"persona", CalibrationJson(result, true)}, {"base", CalibrationJson(result, false)}}},
           {"cost", CostJson(result)},
           {"losses_measured", result.losses_measured},
           {"losses_asked", result.losses_asked},

@@ -147,19 +147,25 @@ TextTable StrangersTable(const ExperimentResult& result) {
 }
 
 TextTable ReliabilityTable(const ExperimentResult& result) {
-  const std::vector<ReliabilityBin> bins = Reliability(result.confidence);
   TextTable table;
-  table.title = absl::StrFormat(
-      "Confidence against truth, all similarities and numbers of examples; expected calibration "
-      "error %.3f",
-      ExpectedCalibrationError(bins));
-  table.header = {"confidence", "mean", "right", "choices"};
-  for (const ReliabilityBin& bin : bins) {
-    if (bin.right.trials == 0) continue;
-    table.rows.push_back({absl::StrFormat("%.1f-%.1f", bin.low, bin.high),
-                          absl::StrFormat("%.3f", bin.confidence), ShareText(bin.right),
-                          absl::StrCat(bin.right.trials)});
+  table.header = {"chosen", "confidence", "mean", "right", "choices"};
+  std::string errors;
+  for (const bool persona : {true, false}) {
+    const std::vector<ReliabilityBin> bins = Reliability(result.confidence, persona);
+    const std::string chosen = persona ? "a persona" : "the base";
+    absl::StrAppendFormat(&errors, "%s%.3f for %s", persona ? "" : ", ",
+                          ExpectedCalibrationError(bins), chosen);
+    for (const ReliabilityBin& bin : bins) {
+      if (bin.right.trials == 0) continue;
+      table.rows.push_back({chosen, absl::StrFormat("%.1f-%.1f", bin.low, bin.high),
+                            absl::StrFormat("%.3f", bin.confidence), ShareText(bin.right),
+                            absl::StrCat(bin.right.trials)});
+    }
   }
+  table.title = absl::StrCat(
+      "Confidence against truth, all similarities, numbers of examples and strangers; expected "
+      "calibration error ",
+      errors);
   return table;
 }
 

@@ -49,18 +49,26 @@ TEST(IntervalsTest, DifferenceIsPaired) {
   EXPECT_NEAR(difference.high, 0.1, 1e-9);
 }
 
-TEST(CalibrationTest, BinsAndExpectedError) {
+TEST(CalibrationTest, BinsAndExpectedErrorOfOneKindOfChoice) {
   std::vector<ConfidenceSample> samples;
-  for (int i = 0; i < 10; ++i) samples.push_back({.confidence = 0.95, .right = i < 9});
-  for (int i = 0; i < 10; ++i) samples.push_back({.confidence = 0.55, .right = i < 3});
-  samples.push_back({.confidence = 1.0, .right = true});
-  const auto bins = Reliability(samples);
+  const auto add = [&](int count, double confidence, int right) {
+    for (int i = 0; i < count; ++i) {
+      samples.push_back({.persona = true, .confidence = confidence, .right = i < right});
+    }
+  };
+  add(10, 0.95, 9);
+  add(10, 0.55, 3);
+  add(1, 1.0, 1);
+  samples.push_back({.persona = false, .confidence = 0.55, .right = true});
+  const auto bins = Reliability(samples, /*persona=*/true);
   ASSERT_EQ(bins.size(), 10u);
   EXPECT_EQ(bins[9].right.trials, 11);
   EXPECT_NEAR(bins[9].accuracy(), 10.0 / 11, 1e-9);
+  EXPECT_EQ(bins[5].right.trials, 10);
   EXPECT_NEAR(bins[5].confidence, 0.55, 1e-9);
   const double last = std::abs((9.5 + 1) / 11 - 10.0 / 11);
   EXPECT_NEAR(ExpectedCalibrationError(bins), (11 * last + 10 * 0.25) / 21, 1e-9);
+  EXPECT_EQ(Reliability(samples, /*persona=*/false)[5].right.successes, 1);
   EXPECT_EQ(ExpectedCalibrationError({}), 0);
 }
 
