@@ -1,7 +1,6 @@
 #include "device/personalization/selector.h"
 
 #include <algorithm>
-#include <cmath>
 #include <ctime>
 #include <utility>
 
@@ -10,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "common/base/status_macros.h"
 #include "device/personalization/explainer.h"
+#include "device/personalization/selection_choice.h"
 #include "device/personalization/selection_evidence.h"
 
 namespace lorikeet {
@@ -17,15 +17,6 @@ namespace {
 
 constexpr int64_t kLeastTokens = 96;     // a candidate
 constexpr int64_t kDocumentTokens = 16;  // of the beginning of a document
-// What is believed of a persona's gain before it is measured: the gain on its own text, for the
-// share that reads like it; this much of it may be missing (standard deviation), and a little more.
-constexpr double kGainDoubt = 0.5, kLeastDoubt = 0.03;
-// A few documents look more alike than they are: standard error of one document's loss a token.
-constexpr double kDocumentSpread = 0.3;
-// What overrules a style that is more likely nobody's: see Convincing.
-constexpr double kUndecided = 0.03, kNearDistance = 0.15, kLargeGain = 0.1;
-// nats a token that a persona must be able to gain.
-constexpr double kLeastGain = 0.005;
 // A part of a blend that is less likely than this is left out.
 constexpr double kLeastPart = 0.05;
 
@@ -79,7 +70,7 @@ class Ladder {
     Weigh(options_.min_fit, &evidence_);
     if (!Sure() && !evidence_.catalog.axes.empty()) RETURN_IF_ERROR(Explain());
     RETURN_IF_ERROR(MeasureLosses(losses));
-    Choose();
+    Choose(&evidence_);
     return absl::OkStatus();
   }
 
@@ -180,76 +171,6 @@ class Ladder {
     }
     selection_.tokens_scored += PredictedTokens(documents) * static_cast<int64_t>(sides.size());
     return absl::OkStatus();
-  }
-
-  // The likeliest persona, if it is likelier than none and the model agrees; a blend that holds it
-  // if that predicts clearly better.
-  void Choose() {
-    size_t choice = 0;
-    for (size_t i = 1; i < evidence_.measured.size(); ++i) {
-      const MeasuredCandidate& single = evidence_.measured[i];
-      if (single.is_blend()) continue;
-      if (choice == 0 ||
-          evidence_.ProbabilityOf(single) > evidence_.ProbabilityOf(evidence_.measured[choice])) {
-        choice = i;
-      }
-    }
-    if (choice == 0) return;  // no persona was worth a look
-    const auto best = static_cast<size_t>(evidence_.measured[choice].weights[0].index);
-    const PersonaEvidence& persona = evidence_.personas[best];
-    if (persona.probability <= evidence_.nobody && !Convincing(persona, evidence_.measured[choice]))
-      return;
-    for (size_t i = 0; i < evidence_.measured.size(); ++i) {
-      const MeasuredCandidate& blend = evidence_.measured[i];
-      if (!blend.is_blend() || !Holds(blend, best)) continue;
-      const PairedGain over = ComparePaired(evidence_.measured[choice].losses, blend.losses);
-      if (over.gain > over.standard_error) choice = i;
-    }
-    LeadWith(best, &evidence_.measured[choice]);
-    if (ExpectedGain(persona, evidence_.measured[choice]) > kLeastGain) {
-      evidence_.chosen = choice;
-    } else {
-      evidence_.why_base = absl::StrFormat(
-          "it predicts you worse (held-out loss %.2f against %.2f of the plain model)",
-          MeanLoss(evidence_.measured[choice].losses), MeanLoss(evidence_.base().losses));
-    }
-  }
-
-  static void LeadWith(size_t persona, MeasuredCandidate* candidate) {
-    std::ranges::stable_partition(candidate->weights, [&](const PersonaWeight& part) {
-      return part.index == static_cast<int>(persona);
-    });
-  }
-
-  // nats a token, of a candidate that is `persona` or holds it: what its card promises, weighed
-  // with what was measured.
-  double ExpectedGain(const PersonaEvidence& persona, const MeasuredCandidate& candidate) const {
-    const size_t index = static_cast<size_t>(&persona - evidence_.personas.data());
-    const double promised =
-        persona.probability * persona.style.share * evidence_.catalog.personas[index].card.gain;
-    const double doubt = kGainDoubt * promised + kLeastDoubt;
-    const PairedGain measured = GainOf(evidence_, candidate);
-    const auto documents = static_cast<double>(candidate.losses.size());
-    if (documents < 1) return promised;
-    const double spread =
-        std::max(kDocumentSpread / std::sqrt(documents),
-                 std::isfinite(measured.standard_error) ? measured.standard_error : 0);
-    const double trust = doubt * doubt / (doubt * doubt + spread * spread);
-    return promised + trust * (measured.gain - promised);
-  }
-
-  // Few documents about other things than the persona's leave style evidence undecided where the
-  // habits are near and the model is far surer.
-  bool Convincing(const PersonaEvidence& persona, const MeasuredCandidate& candidate) const {
-    const PairedGain gain = GainOf(evidence_, candidate);
-    return persona.probability >= kUndecided && persona.style_distance <= kNearDistance &&
-           gain.gain >= kLargeGain && gain.gain >= 2 * gain.standard_error;
-  }
-
-  static bool Holds(const MeasuredCandidate& candidate, size_t persona) {
-    return std::ranges::any_of(candidate.weights, [&](const PersonaWeight& part) {
-      return part.index == static_cast<int>(persona);
-    });
   }
 
   const std::shared_ptr<const Model> model_;
