@@ -28,9 +28,11 @@ std::span<const double> GaussianOrders();
 std::span<const double> IntegerOrders();
 
 // Gaussian noise of `noise_multiplier` = sigma / sensitivity on a Poisson sample of rate q, `steps`
-// times (Mironov et al., arXiv 1908.10530, section 3.3).  Infinite where the series does not
-// converge.
+// times (Mironov et al., arXiv 1908.10530, section 3.3).  Exact for integer orders and below 4,
+// else a close upper bound.  Infinite where the series does not converge.
 double SampledGaussianRdp(double noise_multiplier, double sampling_rate, double order);
+// The upper bound at every fractional order, as dp-accounting computes it.
+double SampledGaussianRdpBound(double noise_multiplier, double sampling_rate, double order);
 absl::StatusOr<RdpCurve> GaussianRdp(double noise_multiplier, double sampling_rate, int64_t steps);
 
 // Laplace noise of scale b = `noise_multiplier` x sensitivity (Mironov 2017, proposition 6).

@@ -9,11 +9,10 @@ namespace lorikeet {
 
 double LogErfc(double x) {
   if (x < 20) return std::log(std::erfc(x));
-  // Asymptotic series; its error is below the next term, 105 / (16 x^8) < 1e-9 relative at 20, and
-  // falls fast.
-  const double inverse = 1 / (2 * x * x);
-  const double series = 1 - inverse + 3 * inverse * inverse - 15 * inverse * inverse * inverse +
-                        105 * inverse * inverse * inverse * inverse;
+  // Asymptotic series; its error is below the next term, 10395 / (64 x^12) < 1e-13 relative at 20,
+  // and falls fast.
+  const double y = 1 / (2 * x * x);
+  const double series = 1 - y * (1 - 3 * y * (1 - 5 * y * (1 - 7 * y * (1 - 9 * y))));
   return -x * x - std::log(x) - 0.5 * std::log(std::numbers::pi) + std::log(series);
 }
 

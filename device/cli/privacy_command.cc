@@ -88,8 +88,10 @@ absl::StatusOr<Cost> CostOf(const PrivacyArguments& a, const std::string& accoun
     return cost;
   }
   if (accountant == "pld") {
-    ASSIGN_OR_RETURN(cost.epsilon, SampledGaussianEpsilon(sigma / a.sensitivity, a.sampling_rate,
-                                                          a.steps, a.delta));
+    const GaussianEvent event{.noise_multiplier = sigma / a.sensitivity,
+                              .sampling_rate = a.sampling_rate,
+                              .steps = a.steps};
+    ASSIGN_OR_RETURN(cost.epsilon, LossEpsilon({&event, 1}, a.delta));
     return cost;
   }
   ASSIGN_OR_RETURN(const RdpCurve curve, CurveOf(a, sigma));
