@@ -52,6 +52,12 @@ absl::StatusOr<ClippedDelta> Clip(std::vector<float> values, double clip_norm);
 class EncodedDelta {
  public:
   const std::vector<uint32_t>& words() const { return words_; }  // [padded_dimension]
+  // Of any length: what masking costs and computes does not depend on the encoding.
+  static EncodedDelta ForTest(std::vector<uint32_t> words) {
+    EncodedDelta delta;
+    delta.words_ = std::move(words);
+    return delta;
+  }
 
  private:
   friend absl::StatusOr<EncodedDelta> Encode(const ClippedDelta&, const EncodingParameters&,

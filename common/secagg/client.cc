@@ -37,6 +37,7 @@ struct SecAggClient::State {
   RandomSource* random = nullptr;
   Phase phase = Phase::kAdvertise;
 
+  std::optional<OneTimeKeys> prepared_keys;
   std::optional<KeyExchangeKey> mask_key, transport_key;
   std::optional<SigningKey> signing_key;
   KeyAdvertisement advertisement;
@@ -53,6 +54,7 @@ struct SecAggClient::State {
 
   // Wipes every secret; what is left is public.
   void Wipe() {
+    prepared_keys.reset();
     mask_key.reset();
     transport_key.reset();
     signing_key.reset();
@@ -105,9 +107,10 @@ SecAggClient::SecAggClient(std::unique_ptr<State> state) : state_(std::move(stat
 SecAggClient::~SecAggClient() = default;
 
 absl::StatusOr<std::unique_ptr<SecAggClient>> SecAggClient::Create(
-    const SecAggParameters& parameters, RandomSource* random) {
+    const SecAggParameters& parameters, RandomSource* random, std::optional<OneTimeKeys> keys) {
   RETURN_IF_ERROR(ValidateParameters(parameters));
   auto state = std::make_unique<State>();
+  state->prepared_keys = std::move(keys);
   state->parameters = parameters;
   state->random = random;
   return std::unique_ptr<SecAggClient>(new SecAggClient(std::move(state)));
@@ -116,13 +119,13 @@ absl::StatusOr<std::unique_ptr<SecAggClient>> SecAggClient::Create(
 absl::StatusOr<KeyAdvertisement> SecAggClient::AdvertiseKeys() {
   State& s = *state_;
   RETURN_IF_ERROR(s.Expect(Phase::kAdvertise));
-  s.mask_key = KeyExchangeKey::Generate(s.random);
-  s.transport_key = KeyExchangeKey::Generate(s.random);
-  s.signing_key = SigningKey::Generate(s.random);
-  s.advertisement = {.session = s.parameters.session,
-                     .mask_key = s.mask_key->public_key(),
-                     .transport_key = s.transport_key->public_key(),
-                     .signing_key = s.signing_key->public_key()};
+  OneTimeKeys keys =
+      s.prepared_keys ? *std::move(s.prepared_keys) : OneTimeKeys::Generate(s.random);
+  s.prepared_keys.reset();
+  s.advertisement = keys.ForSession(s.parameters.session);
+  s.mask_key = std::move(keys.mask_key);
+  s.transport_key = std::move(keys.transport_key);
+  s.signing_key = std::move(keys.signing_key);
   s.phase = Phase::kShare;
   return s.advertisement;
 }
@@ -187,8 +190,9 @@ absl::StatusOr<ShareKeysMessage> SecAggClient::State::ShareKeys(const KeyDirecto
   for (ClientIndex holder : holders) points.push_back(PointOf(holder));
 
   self_seed = SecretBytes::Random(kSharedSecretBytes, random);
-  const auto seed_shares = SplitSecret(self_seed, parameters.threshold, points, random);
-  const auto key_shares = SplitSecret(mask_key->secret(), parameters.threshold, points, random);
+  const SecretBytes seed_shares = SplitSecret(self_seed, parameters.threshold, points, random);
+  const SecretBytes key_shares =
+      SplitSecret(mask_key->secret(), parameters.threshold, points, random);
   for (const NeighbourKeys& neighbour : directory.neighbours) {
     ASSIGN_OR_RETURN(const SecretBytes shared, transport_key->Agree(neighbour.keys.transport_key));
     Neighbour& entry = neighbours[neighbour.index];
@@ -203,8 +207,11 @@ absl::StatusOr<ShareKeysMessage> SecAggClient::State::ShareKeys(const KeyDirecto
   const SecretAccess access("send shares");
   for (size_t i = 0; i < holders.size(); ++i) {
     SecretBytes plain(kBoxPlainBytes);
-    EncodeShare(seed_shares[i], plain.OpenMutable(access).first(kShareBytes));
-    EncodeShare(key_shares[i], plain.OpenMutable(access).subspan(kShareBytes));
+    const std::span<uint8_t> halves = plain.OpenMutable(access);
+    std::ranges::copy(seed_shares.Open(access).subspan(i * kShareBytes, kShareBytes),
+                      halves.begin());
+    std::ranges::copy(key_shares.Open(access).subspan(i * kShareBytes, kShareBytes),
+                      halves.begin() + kShareBytes);
     if (holders[i] == own_index) {
       own_shares = std::move(plain);
       continue;

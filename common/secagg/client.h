@@ -8,20 +8,24 @@
 #define LORIKEET_COMMON_SECAGG_CLIENT_H_
 
 #include <memory>
+#include <optional>
 
 #include "absl/status/statusor.h"
 #include "common/base/random.h"
 #include "common/dp/encoder.h"
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
+#include "common/secagg/one_time_keys.h"
 
 namespace lorikeet {
 
 class SecAggClient {
  public:
-  // INVALID_ARGUMENT: parameters out of range.  `random` must outlive the client.
-  static absl::StatusOr<std::unique_ptr<SecAggClient>> Create(const SecAggParameters& parameters,
-                                                              RandomSource* random);
+  // INVALID_ARGUMENT: parameters out of range.  `random` must outlive the client.  Without `keys`
+  // they are drawn in R0.
+  static absl::StatusOr<std::unique_ptr<SecAggClient>> Create(
+      const SecAggParameters& parameters, RandomSource* random,
+      std::optional<OneTimeKeys> keys = std::nullopt);
   ~SecAggClient();  // wipes all keys
 
   absl::StatusOr<KeyAdvertisement> AdvertiseKeys();                           // R0

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "common/crypto/aead.h"
 #include "common/crypto/secret_bytes.h"
 #include "common/secagg/messages.h"
 #include "common/secagg/shamir.h"
@@ -19,6 +20,7 @@ inline constexpr std::string_view kAcknowledgementLabel = "lorikeet secagg ackno
 
 // A box carries one share of the self seed and one of the mask key, sealed.
 inline constexpr size_t kBoxPlainBytes = 2 * kShareBytes;
+inline constexpr size_t kBoxBytes = kBoxPlainBytes + kAeadOverheadBytes;
 
 // The point at which a client holds shares.
 inline uint64_t PointOf(ClientIndex client) { return uint64_t{client} + 1; }

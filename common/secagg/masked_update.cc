@@ -1,41 +1,49 @@
 #include "common/secagg/masked_update.h"
 
+#include <bit>
+#include <cstring>
+
 #include "common/base/status_macros.h"
 
 namespace lorikeet {
+namespace {
 
-std::vector<uint8_t> PackBits(const std::vector<uint32_t>& words, int modulus_bits) {
+static_assert(std::endian::native == std::endian::little, "packed bytes are read in place");
+
+}  // namespace
+
+std::vector<uint8_t> PackBits(std::span<const uint32_t> words, int modulus_bits) {
   LORIKEET_CHECK(modulus_bits >= 1 && modulus_bits <= 32);
-  std::vector<uint8_t> packed;
-  packed.reserve((words.size() * modulus_bits + 7) / 8);
+  std::vector<uint8_t> packed((words.size() * modulus_bits + 7) / 8);
+  uint8_t* out = packed.data();
   uint64_t buffer = 0;
   int filled = 0;
-  for (uint32_t word : words) {
+  for (const uint32_t word : words) {
     buffer |= static_cast<uint64_t>(word) << filled;
     filled += modulus_bits;
-    for (; filled >= 8; filled -= 8, buffer >>= 8) packed.push_back(static_cast<uint8_t>(buffer));
+    if (filled < 32) continue;
+    std::memcpy(out, &buffer, 4);
+    out += 4;
+    buffer >>= 32;
+    filled -= 32;
   }
-  if (filled > 0) packed.push_back(static_cast<uint8_t>(buffer));
+  for (; filled > 0; filled -= 8, buffer >>= 8) *out++ = static_cast<uint8_t>(buffer);
   return packed;
 }
 
-std::vector<uint32_t> UnpackBits(const std::vector<uint8_t>& packed, int64_t count,
-                                 int modulus_bits) {
-  LORIKEET_CHECK(modulus_bits >= 1 && modulus_bits <= 32 && count >= 0);
-  LORIKEET_CHECK(packed.size() == (static_cast<uint64_t>(count) * modulus_bits + 7) / 8);
-  std::vector<uint32_t> words(count);
+void AddPackedBits(std::span<const uint8_t> packed, int modulus_bits, std::span<uint32_t> sum) {
+  LORIKEET_CHECK(modulus_bits >= 1 && modulus_bits <= 32);
+  LORIKEET_CHECK(packed.size() == (sum.size() * modulus_bits + 7) / 8);
   const uint64_t mask = (uint64_t{1} << modulus_bits) - 1;
-  uint64_t buffer = 0;
-  int filled = 0;
-  size_t next = 0;
-  for (uint32_t& word : words) {
-    for (; filled < modulus_bits; filled += 8)
-      buffer |= static_cast<uint64_t>(packed[next++]) << filled;
-    word = static_cast<uint32_t>(buffer & mask);
-    buffer >>= modulus_bits;
-    filled -= modulus_bits;
+  size_t bit = 0;
+  for (uint32_t& word : sum) {
+    const size_t byte = bit / 8;
+    uint64_t window = 0;  // at most 7 bits too many in front: an element lies inside
+    std::memcpy(&window, packed.data() + byte,
+                byte + 8 <= packed.size() ? 8 : packed.size() - byte);
+    word += static_cast<uint32_t>(window >> bit % 8 & mask);
+    bit += static_cast<size_t>(modulus_bits);
   }
-  return words;
 }
 
 }  // namespace lorikeet

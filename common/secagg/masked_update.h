@@ -7,6 +7,7 @@
 #define LORIKEET_COMMON_SECAGG_MASKED_UPDATE_H_
 
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -23,11 +24,11 @@ struct MaskedUpdate {
       packed;  // ceil(d m / 8) bytes, element 0 in the lowest bits (little-endian bit order)
 };
 
-// Packing to m bits and back; `words` must be below 2^m.
-std::vector<uint8_t> PackBits(const std::vector<uint32_t>& words, int modulus_bits);
-// REQUIRES: packed.size() == ceil(count * modulus_bits / 8).
-std::vector<uint32_t> UnpackBits(const std::vector<uint8_t>& packed, int64_t count,
-                                 int modulus_bits);
+// Packs words below 2^m to m bits each.  REQUIRES: 1 <= m <= 32.
+std::vector<uint8_t> PackBits(std::span<const uint32_t> words, int modulus_bits);
+// sum[i] += element i, modulo 2^32.  REQUIRES: packed.size() == ceil(sum.size() * modulus_bits /
+// 8).
+void AddPackedBits(std::span<const uint8_t> packed, int modulus_bits, std::span<uint32_t> sum);
 
 }  // namespace lorikeet
 

@@ -186,8 +186,10 @@ absl::Status SecAggServer::CloseAdvertise() {
         "step advertise: expected a threshold of more than half of %d holders, got %d",
         s.graph->holder_count(), s.parameters.threshold));
   }
-  for (ClientIndex client = 0; client < n; ++client)
+  for (ClientIndex client = 0; client < n; ++client) {
     s.clients[client].neighbours = s.graph->Neighbours(client);
+    s.clients[client].inbox.reserve(s.clients[client].neighbours.size());
+  }
   return absl::OkStatus();
 }
 
@@ -231,16 +233,16 @@ absl::Status SecAggServer::AddShareKeys(const ShareKeysMessage& message) {
   }
   for (size_t i = 0; i < message.boxes.size(); ++i) {
     const ShareBox& box = message.boxes[i];
-    if (box.recipient != client.neighbours[i] ||
-        box.sealed.size() != kBoxPlainBytes + kAeadOverheadBytes) {
+    if (box.recipient != client.neighbours[i] || box.sealed.size() != kBoxBytes) {
       return absl::InvalidArgumentError(absl::StrFormat(
           "share boxes: expected one of %d bytes for client %d, got one of %d bytes for client %d",
-          kBoxPlainBytes + kAeadOverheadBytes, client.neighbours[i], box.sealed.size(),
-          box.recipient));
+          kBoxBytes, client.neighbours[i], box.sealed.size(), box.recipient));
     }
   }
   for (const ShareBox& box : message.boxes) {
-    s.clients[box.recipient].inbox.push_back({.sender = message.sender, .sealed = box.sealed});
+    StoredBox& stored = s.clients[box.recipient].inbox.emplace_back();
+    stored.sender = message.sender;
+    std::copy(box.sealed.begin(), box.sealed.end(), stored.sealed.begin());
   }
   client.seed_commitment = message.seed_commitment;
   client.shared = hash;
@@ -258,13 +260,17 @@ absl::Status SecAggServer::CloseShare() {
 absl::StatusOr<ShareDelivery> SecAggServer::DeliveryFor(ClientIndex client) const {
   const State& s = *state_;
   RETURN_IF_ERROR(s.CheckClient(s.parameters.session, client));
-  if (s.step == SecAggStep::kShare) return s.Expect(SecAggStep::kMask);
+  RETURN_IF_ERROR(s.Expect(SecAggStep::kMask));
   if (!s.clients[client].shared) {
     return absl::FailedPreconditionError(
         absl::StrFormat("client %d did not share keys in time", client));
   }
-  return ShareDelivery{
-      .session = s.parameters.session, .recipient = client, .boxes = s.clients[client].inbox};
+  ShareDelivery delivery{.session = s.parameters.session, .recipient = client, .boxes = {}};
+  for (const StoredBox& box : s.clients[client].inbox) {
+    delivery.boxes.push_back(
+        {.sender = box.sender, .sealed = {box.sealed.begin(), box.sealed.end()}});
+  }
+  return delivery;
 }
 
 absl::Status SecAggServer::AddMaskedUpdate(const MaskedUpdate& message) {
@@ -285,9 +291,7 @@ absl::Status SecAggServer::AddMaskedUpdate(const MaskedUpdate& message) {
     return absl::InvalidArgumentError(
         absl::StrFormat("masked update: expected %d bytes, got %d", size, message.packed.size()));
   }
-  const std::vector<uint32_t> words =
-      UnpackBits(message.packed, s.parameters.dimension, s.parameters.modulus_bits);
-  for (size_t i = 0; i < words.size(); ++i) s.sum[i] += words[i];
+  AddPackedBits(message.packed, s.parameters.modulus_bits, s.sum);
   client.masked = hash;
   ++s.arrived;
   ++s.survivor_count;
@@ -295,8 +299,10 @@ absl::Status SecAggServer::AddMaskedUpdate(const MaskedUpdate& message) {
 }
 
 absl::Status SecAggServer::CloseMask() {
-  return state_->CloseStep(SecAggStep::kMask, SecAggStep::kAcknowledge,
-                           state_->parameters.cohort_min);
+  RETURN_IF_ERROR(state_->CloseStep(SecAggStep::kMask, SecAggStep::kAcknowledge,
+                                    state_->parameters.cohort_min));
+  for (SecAggServerClient& client : state_->clients) client.inbox = {};  // nobody reads them now
+  return absl::OkStatus();
 }
 
 absl::StatusOr<SurvivorLists> SecAggServer::SurvivorsFor(ClientIndex client) const {

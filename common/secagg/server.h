@@ -6,7 +6,8 @@
 // FAILED_PRECONDITION, a malformed one INVALID_ARGUMENT; neither changes the state.  Closing a step
 // that leaves too few clients is ABORTED: R1 and R2 need cohort_min clients, and every step needs,
 // for every client, `threshold` holders of its shares that are still there.  Memory O(d + n k):
-// masked inputs are added as they come.  Not thread-safe.  No I/O, no clock.  Deterministic: the
+// masked inputs are added as they come, and no stream of masks is ever written down whole.  Not
+// thread-safe.  No I/O, no clock.  Deterministic: the
 // same calls in the same order give the same state, which is how a coordinator recovers (it replays
 // the accepted messages from its store).
 #ifndef LORIKEET_COMMON_SECAGG_SERVER_H_
@@ -19,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/thread_pool.h"
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
 
@@ -63,7 +65,8 @@ class SecAggServer {
   bool CanFinish() const;
   // FAILED_PRECONDITION: not yet CanFinish.  UNAVAILABLE: some shares are wrong, and more responses
   // may still come. ABORTED: they cannot; names the client whose secret is lost.
-  absl::StatusOr<AggregateSum> Finish();
+  // `pool` (may be null) shares out the work; the result does not depend on it.
+  absl::StatusOr<AggregateSum> Finish(ThreadPool* pool = nullptr);
 
   // Why the session was aborted; empty while it was not.
   std::string_view abort_reason() const;

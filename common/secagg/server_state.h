@@ -3,18 +3,28 @@
 #ifndef LORIKEET_COMMON_SECAGG_SERVER_STATE_H_
 #define LORIKEET_COMMON_SECAGG_SERVER_STATE_H_
 
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "common/base/thread_pool.h"
+#include "common/secagg/derive.h"
 #include "common/secagg/graph.h"
+#include "common/secagg/masks.h"
 #include "common/secagg/merkle.h"
 #include "common/secagg/server.h"
 #include "common/secagg/shamir.h"
 
 namespace lorikeet {
+
+// A share box on its way, without the allocation that a DeliveredBox has: there are n k of them.
+struct StoredBox {
+  ClientIndex sender = 0;
+  std::array<uint8_t, kBoxBytes> sealed = {};
+};
 
 // One client of the ordered key list.
 struct SecAggServerClient {
@@ -23,7 +33,7 @@ struct SecAggServerClient {
   // Hashes of the accepted message of each step; absent: the client did not get that far.
   std::optional<Hash256> shared, masked, acknowledged, unmasked;
   Hash256 seed_commitment = {};
-  std::vector<DeliveredBox> inbox;  // boxes from neighbours that finished R1
+  std::vector<StoredBox> inbox;  // from neighbours that finished R1; empty after R2
   Acknowledgement acknowledgement;
   // Shares of this client's secret: of its seed when it is alive, of its mask key when it dropped
   // out.
@@ -67,8 +77,13 @@ struct SecAggServer::State {
   }
   SurvivorLists Survivors(ClientIndex client) const;
 
-  // Recovers every secret and removes every mask from `sum`; fills `blamed`.
-  absl::Status Unmask(std::set<ClientIndex>* blamed);
+  // Recovers the self seed of every alive and the mask key of every dropped client; fills `blamed`.
+  absl::StatusOr<std::vector<SecretBytes>> RecoverSecrets(ThreadPool* pool,
+                                                          std::set<ClientIndex>* blamed) const;
+  // Every mask that is left in `sum`, to be taken out, from these secrets (by client).
+  absl::StatusOr<std::vector<Mask>> MasksLeft(const std::vector<SecretBytes>& secrets,
+                                              ThreadPool* pool) const;
+  absl::Status Unmask(ThreadPool* pool, std::set<ClientIndex>* blamed);
   Hash256 Transcript() const;
 };
 

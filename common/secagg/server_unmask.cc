@@ -1,5 +1,7 @@
 // R4 of the server: collecting shares, recovering secrets, removing masks.
 #include <algorithm>
+#include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -7,7 +9,6 @@
 #include "common/base/strings.h"
 #include "common/crypto/key_exchange.h"
 #include "common/secagg/derive.h"
-#include "common/secagg/masks.h"
 #include "common/secagg/server.h"
 #include "common/secagg/server_state.h"
 
@@ -33,11 +34,20 @@ absl::StatusOr<Revealed> DecodeShares(const std::vector<RevealedShare>& shares,
   return decoded;
 }
 
-// Recovers the secret of `owner`, trusting clients that were wrong before least.  Adds to `blamed`.
-absl::StatusOr<SecretBytes> RecoverFor(ClientIndex owner, std::vector<PointShare> shares,
-                                       int threshold,
-                                       const std::function<bool(const SecretBytes&)>& is_right,
-                                       std::set<ClientIndex>* blamed) {
+// Calls body(begin, end) for pieces of [0, count), by the pool if there is one.
+void ForRanges(ThreadPool* pool, size_t count, const std::function<void(size_t, size_t)>& body) {
+  if (pool == nullptr) return body(0, count);
+  pool->ParallelFor(static_cast<int64_t>(count), 8, [&](int64_t begin, int64_t end) {
+    body(static_cast<size_t>(begin), static_cast<size_t>(end));
+  });
+}
+
+// Recovers a secret of which some shares are wrong, trusting clients that were wrong before least.
+// Adds to `blamed`.
+absl::StatusOr<SecretBytes> RecoverFromSome(ClientIndex owner, std::vector<PointShare> shares,
+                                            int threshold,
+                                            const std::function<bool(const SecretBytes&)>& is_right,
+                                            std::set<ClientIndex>* blamed) {
   const auto holder = [](const PointShare& share) {
     return static_cast<ClientIndex>(share.point - 1);
   };
@@ -48,6 +58,14 @@ absl::StatusOr<SecretBytes> RecoverFor(ClientIndex owner, std::vector<PointShare
   for (uint64_t point : recovered->wrong_points)
     blamed->insert(static_cast<ClientIndex>(point - 1));
   return std::move(recovered->secret);
+}
+
+// What the secret of a client must be: that of its commitment if alive, of its mask key if dropped.
+bool IsSecretOf(const SessionId& session, const SecAggServerClient& client, ClientIndex owner,
+                const SecretBytes& secret) {
+  if (client.masked) return SeedCommitment(session, owner, secret) == client.seed_commitment;
+  const auto key = KeyExchangeKey::FromSecret(secret);
+  return key.ok() && key->public_key() == client.keys.mask_key;
 }
 
 }  // namespace
@@ -87,36 +105,77 @@ bool SecAggServer::CanFinish() const {
   });
 }
 
-absl::Status SecAggServer::State::Unmask(std::set<ClientIndex>* blamed) {
-  std::vector<Mask> masks;
-  for (ClientIndex owner = 0; owner < clients.size(); ++owner) {
-    const SecAggServerClient& client = clients[owner];
-    if (!client.shared) continue;
-    if (alive(owner)) {
-      const auto is_right = [&](const SecretBytes& seed) {
-        return SeedCommitment(parameters.session, owner, seed) == client.seed_commitment;
-      };
-      ASSIGN_OR_RETURN(const SecretBytes seed,
-                       RecoverFor(owner, client.revealed, parameters.threshold, is_right, blamed));
-      masks.push_back({.key = SelfMaskKey(parameters.session, owner, seed), .subtract = true});
-      continue;
-    }
-    const auto is_right = [&](const SecretBytes& secret) {
-      const auto key = KeyExchangeKey::FromSecret(secret);
-      return key.ok() && key->public_key() == client.keys.mask_key;
+absl::StatusOr<std::vector<SecretBytes>> SecAggServer::State::RecoverSecrets(
+    ThreadPool* pool, std::set<ClientIndex>* blamed) const {
+  std::vector<SecretBytes> secrets(clients.size());
+  const auto check = [&](ClientIndex owner) {
+    return [this, owner](const SecretBytes& secret) {
+      return IsSecretOf(parameters.session, clients[owner], owner, secret);
     };
-    ASSIGN_OR_RETURN(const SecretBytes secret,
-                     RecoverFor(owner, client.revealed, parameters.threshold, is_right, blamed));
-    ASSIGN_OR_RETURN(const KeyExchangeKey key, KeyExchangeKey::FromSecret(secret));
-    for (ClientIndex peer : client.neighbours) {
-      if (!alive(peer)) continue;
-      ASSIGN_OR_RETURN(const SecretBytes shared, key.Agree(clients[peer].keys.mask_key));
-      // The peer subtracted this mask if the owner's index is the smaller one; undo it.
-      masks.push_back(
-          {.key = PairMaskKey(parameters.session, owner, peer, shared), .subtract = peer < owner});
+  };
+  ForRanges(pool, clients.size(), [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      if (!clients[i].shared) continue;
+      auto secret = RecoverFromAll(clients[i].revealed, parameters.threshold,
+                                   check(static_cast<ClientIndex>(i)));
+      if (secret) secrets[i] = std::move(*secret);
+    }
+  });
+  // What is left has wrong shares: rare, and one after the other, since blame found with one secret
+  // helps with the next.
+  for (ClientIndex owner = 0; owner < clients.size(); ++owner) {
+    if (!clients[owner].shared || !secrets[owner].empty()) continue;
+    ASSIGN_OR_RETURN(secrets[owner], RecoverFromSome(owner, clients[owner].revealed,
+                                                     parameters.threshold, check(owner), blamed));
+  }
+  return secrets;
+}
+
+absl::StatusOr<std::vector<Mask>> SecAggServer::State::MasksLeft(
+    const std::vector<SecretBytes>& secrets, ThreadPool* pool) const {
+  struct Pair {
+    ClientIndex owner, peer;  // the same: the owner's self mask
+  };
+  std::vector<Pair> pairs;
+  for (ClientIndex owner = 0; owner < clients.size(); ++owner) {
+    if (alive(owner)) pairs.push_back({owner, owner});
+    if (!dropped(owner)) continue;
+    for (ClientIndex peer : clients[owner].neighbours) {
+      if (alive(peer)) pairs.push_back({owner, peer});
     }
   }
-  AddMasks(masks, parameters.modulus_bits, sum);
+  std::vector<Mask> masks(pairs.size());
+  ForRanges(pool, pairs.size(), [&](size_t begin, size_t end) {
+    std::optional<KeyExchangeKey> key;
+    for (size_t i = begin; i < end; ++i) {
+      const auto [owner, peer] = pairs[i];
+      if (owner == peer) {
+        masks[i] = {.key = SelfMaskKey(parameters.session, owner, secrets[owner]),
+                    .subtract = true};
+        continue;
+      }
+      if (!key || i == begin || pairs[i - 1].owner != owner)
+        key = KeyExchangeKey::FromSecret(secrets[owner]).value();
+      const absl::StatusOr<SecretBytes> shared = key->Agree(clients[peer].keys.mask_key);
+      if (!shared.ok()) continue;  // its key stays empty, see below
+      // The peer subtracted this mask if the owner's index is the smaller one; undo it.
+      masks[i] = {.key = PairMaskKey(parameters.session, owner, peer, *shared),
+                  .subtract = peer < owner};
+    }
+  });
+  for (size_t i = 0; i < masks.size(); ++i) {
+    if (masks[i].key.empty()) {
+      return absl::DataLossError(
+          absl::StrFormat("clients %d and %d: no key agreement", pairs[i].owner, pairs[i].peer));
+    }
+  }
+  return masks;
+}
+
+absl::Status SecAggServer::State::Unmask(ThreadPool* pool, std::set<ClientIndex>* blamed) {
+  ASSIGN_OR_RETURN(const std::vector<SecretBytes> secrets, RecoverSecrets(pool, blamed));
+  ASSIGN_OR_RETURN(const std::vector<Mask> masks, MasksLeft(secrets, pool));
+  AddMasks(masks, parameters.modulus_bits, sum, pool);
   return absl::OkStatus();
 }
 
@@ -134,7 +193,7 @@ Hash256 SecAggServer::State::Transcript() const {
   return hasher.Finish();
 }
 
-absl::StatusOr<AggregateSum> SecAggServer::Finish() {
+absl::StatusOr<AggregateSum> SecAggServer::Finish(ThreadPool* pool) {
   State& s = *state_;
   RETURN_IF_ERROR(s.Expect(SecAggStep::kUnmask));
   if (!CanFinish()) {
@@ -142,7 +201,7 @@ absl::StatusOr<AggregateSum> SecAggServer::Finish() {
         absl::StrFormat("unmasking: expected more responses, got %d of %d", s.arrived, s.expected));
   }
   std::set<ClientIndex> blamed;
-  if (const absl::Status status = s.Unmask(&blamed); !status.ok()) {
+  if (const absl::Status status = s.Unmask(pool, &blamed); !status.ok()) {
     if (s.arrived < s.expected) return absl::UnavailableError(status.message());
     return s.Abort(std::string(Message(status)));
   }

@@ -1,9 +1,11 @@
 #include "common/secagg/shamir.h"
 
 #include <algorithm>
-#include <optional>
+#include <bit>
+#include <cstring>
 
 #include "absl/strings/str_format.h"
+#include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/secagg/field.h"
 #include "common/secagg/reed_solomon.h"
@@ -15,17 +17,28 @@ using field::Add;
 using field::Invert;
 using field::kPrime;
 using field::Multiply;
+using field::Reduce;
 using field::Subtract;
+
+static_assert(std::endian::native == std::endian::little, "shares are written in place");
 
 constexpr size_t kLimbBytes = 7;    // 56 bits: below the prime
 constexpr int kSubsetTries = 5000;  // of the last search in RecoverSecret
 
-// Uniform below the prime.  Rejects one draw in 2^61, which reveals nothing about the others.
-uint64_t UniformElement(RandomSource* random) {
-  for (;;) {
-    const uint64_t value = random->Uint64() >> 3;
-    if (value != kPrime) return value;
-  }
+__extension__ using Uint128 = unsigned __int128;
+
+uint64_t LoadLittleEndian(std::span<const uint8_t> bytes) {
+  uint64_t value = 0;
+  for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | bytes[i];
+  return value;
+}
+
+// 2^128 x -> x mod p, without a branch: bits above 61 and above 122 fold onto the low ones.
+uint64_t ReduceWide(Uint128 x) {
+  const uint64_t low = static_cast<uint64_t>(x) & kPrime;
+  const uint64_t middle = static_cast<uint64_t>(x >> 61) & kPrime;
+  const uint64_t high = static_cast<uint64_t>(x >> 122);
+  return Add(Add(low, Reduce(middle)), high);
 }
 
 std::span<const uint8_t> LimbOf(std::span<const uint8_t> secret, int limb) {
@@ -33,18 +46,92 @@ std::span<const uint8_t> LimbOf(std::span<const uint8_t> secret, int limb) {
   return secret.subspan(begin, std::min(kLimbBytes, kSharedSecretBytes - begin));
 }
 
-// Lagrange coefficients at zero.
-std::vector<uint64_t> ZeroCoefficients(std::span<const PointShare> shares) {
-  std::vector<uint64_t> numerators(shares.size(), 1), denominators(shares.size(), 1);
-  for (size_t i = 0; i < shares.size(); ++i) {
-    for (size_t j = 0; j < shares.size(); ++j) {
-      if (i == j) continue;
-      numerators[i] = Multiply(numerators[i], shares[j].point);
-      denominators[i] = Multiply(denominators[i], Subtract(shares[j].point, shares[i].point));
-    }
-    numerators[i] = Multiply(numerators[i], Invert(denominators[i]));
+// sum of a[i] b[i] over a.size() terms.  Products are below 2^122: 32 of them fit before reducing.
+uint64_t DotProduct(std::span<const uint64_t> a, std::span<const uint64_t> b) {
+  uint64_t sum = 0;
+  for (size_t begin = 0; begin < a.size(); begin += 32) {
+    const size_t end = std::min(a.size(), begin + 32);
+    Uint128 partial = 0;
+    for (size_t i = begin; i < end; ++i) partial += static_cast<Uint128>(a[i]) * b[i];
+    sum = Add(sum, ReduceWide(partial));
   }
-  return numerators;
+  return sum;
+}
+
+// values[i] -> 1 / values[i], with one inversion.  REQUIRES: none is zero.
+void InvertAll(std::span<uint64_t> values) {
+  std::vector<uint64_t> before(values.size());  // product of all values before
+  uint64_t product = 1;
+  for (size_t i = 0; i < values.size(); ++i) {
+    before[i] = product;
+    product = Multiply(product, values[i]);
+  }
+  uint64_t inverse = Invert(product);
+  for (size_t i = values.size(); i-- > 0;) {
+    const uint64_t own = Multiply(inverse, before[i]);
+    inverse = Multiply(inverse, values[i]);
+    values[i] = own;
+  }
+}
+
+// 1 / (-x_i prod_{j != i} (x_i - x_j)) for each point.  Times prod_j (-x_j): its Lagrange
+// coefficient at zero; times -x_i: its barycentric weight.
+std::vector<uint64_t> InverseDenominators(std::span<const PointShare> shares) {
+  std::vector<uint64_t> result(shares.size());
+  for (size_t i = 0; i < shares.size(); ++i) result[i] = Subtract(0, shares[i].point);
+  for (const PointShare& other : shares) {  // the inner steps do not wait for each other
+    for (size_t i = 0; i < shares.size(); ++i) {
+      const uint64_t difference = Subtract(shares[i].point, other.point);
+      result[i] = Multiply(result[i], difference == 0 ? 1 : difference);
+    }
+  }
+  InvertAll(result);
+  return result;
+}
+
+// prod_j (-x_j)
+uint64_t ProductOfNegated(std::span<const PointShare> shares) {
+  uint64_t product = 1;
+  for (const PointShare& share : shares) product = Multiply(product, Subtract(0, share.point));
+  return product;
+}
+
+// sum of coefficients[i] shares[i], limb by limb.
+ShamirShare Combine(std::span<const uint64_t> coefficients, std::span<const PointShare> shares) {
+  std::vector<uint64_t> values(shares.size());
+  ShamirShare sum;
+  for (int limb = 0; limb < kShareLimbs; ++limb) {
+    for (size_t i = 0; i < shares.size(); ++i) values[i] = shares[i].share[limb];
+    sum[limb] = DotProduct(coefficients, values);
+  }
+  return sum;
+}
+
+// Whether all shares lie on polynomials of degree below `threshold`: for every polynomial r of
+// degree below n - threshold, sum w_i r(x_i) y_i = 0 (w: barycentric weights), and else for few.
+// r = sum (rho x)^j; rho from a hash of the shares, so that nobody can prepare shares for it.
+bool Consistent(std::span<const PointShare> shares, int threshold,
+                std::span<const uint64_t> inverse_denominators) {
+  if (shares.size() == static_cast<size_t>(threshold)) return true;
+  Hasher hasher;
+  hasher.Update("lorikeet shamir check");
+  for (const PointShare& share : shares) {
+    hasher.UpdateUint64(share.point);
+    for (const uint64_t value : share.share) hasher.UpdateUint64(value);
+  }
+  const Hash256 hash = hasher.Finish();
+  const uint64_t rho = Reduce(LoadLittleEndian(std::span(hash).first(8)) >> 3);
+  std::vector<uint64_t> coefficients(shares.size(), 0), steps(shares.size());
+  for (size_t i = 0; i < shares.size(); ++i) steps[i] = Multiply(rho, shares[i].point);
+  for (size_t power = static_cast<size_t>(threshold); power < shares.size(); ++power) {  // Horner
+    for (size_t i = 0; i < shares.size(); ++i)
+      coefficients[i] = Add(Multiply(coefficients[i], steps[i]), 1);
+  }
+  for (size_t i = 0; i < shares.size(); ++i) {
+    const uint64_t weight = Multiply(inverse_denominators[i], Subtract(0, shares[i].point));
+    coefficients[i] = Multiply(coefficients[i], weight);
+  }
+  return Combine(coefficients, shares) == ShamirShare{};
 }
 
 // The secret with these limbs; nothing if a limb is too large to be one.
@@ -61,15 +148,17 @@ std::optional<SecretBytes> JoinLimbs(const ShamirShare& limbs) {
   return secret;
 }
 
+// The value at zero of the polynomials of degree below shares.size() through the shares.
+ShamirShare AtZero(std::span<const PointShare> shares,
+                   std::span<const uint64_t> inverse_denominators) {
+  ShamirShare limbs = Combine(inverse_denominators, shares);
+  const uint64_t product = ProductOfNegated(shares);
+  for (uint64_t& limb : limbs) limb = Multiply(limb, product);
+  return limbs;
+}
+
 std::optional<SecretBytes> Interpolate(std::span<const PointShare> shares) {
-  const std::vector<uint64_t> coefficients = ZeroCoefficients(shares);
-  ShamirShare limbs = {};
-  for (size_t i = 0; i < shares.size(); ++i) {
-    for (int limb = 0; limb < kShareLimbs; ++limb) {
-      limbs[limb] = Add(limbs[limb], Multiply(coefficients[i], shares[i].share[limb]));
-    }
-  }
-  return JoinLimbs(limbs);
+  return JoinLimbs(AtZero(shares, InverseDenominators(shares)));
 }
 
 // Points among `shares` off the polynomials that `right`, of exactly threshold shares, defines.
@@ -145,49 +234,52 @@ std::optional<RecoveredSecret> RecoverBySearch(
   return std::nullopt;
 }
 
+// Random polynomials with the limbs of the secret as constant terms: kShareLimbs times `threshold`
+// coefficients.  From a stream with a fresh seed: one call to the operating system, not thousands.
+SecretBytes DrawPolynomials(const SecretBytes& secret, int threshold, RandomSource* random) {
+  const SecretAccess access("share a secret");
+  const SecretBytes seed = SecretBytes::Random(32, random);
+  SeededRandom stream{std::span<const uint8_t, 32>(seed.Open(access))};
+  SecretBytes block(sizeof(uint64_t) * kShareLimbs * threshold);
+  uint8_t* out = block.OpenMutable(access).data();
+  // 128 bits modulo the prime are uniform to 2^-67, without rejecting any.
+  SecretBytes wide(16 * static_cast<size_t>(threshold));
+  for (int limb = 0; limb < kShareLimbs; ++limb) {
+    stream.Fill(wide.OpenMutable(access));
+    for (int i = 0; i < threshold; ++i, out += sizeof(uint64_t)) {
+      const auto bytes = wide.Open(access).subspan(16 * static_cast<size_t>(i), 16);
+      const uint64_t value = i == 0 ? LoadLittleEndian(LimbOf(secret.Open(access), limb))
+                                    : ReduceWide(Uint128{LoadLittleEndian(bytes.first(8))} << 64 |
+                                                 LoadLittleEndian(bytes.last(8)));
+      std::memcpy(out, &value, sizeof value);
+    }
+  }
+  return block;
+}
+
 }  // namespace
 
-std::vector<ShamirShare> SplitSecret(const SecretBytes& secret, int threshold,
-                                     std::span<const uint64_t> points, RandomSource* random) {
+SecretBytes SplitSecret(const SecretBytes& secret, int threshold, std::span<const uint64_t> points,
+                        RandomSource* random) {
   LORIKEET_CHECK(secret.size_bytes() == kSharedSecretBytes);
   LORIKEET_CHECK(threshold >= 1 && points.size() >= static_cast<size_t>(threshold));
   const SecretAccess access("share a secret");
-  // One wiped block of coefficients, the constant terms first.
-  SecretBytes block(sizeof(uint64_t) * kShareLimbs * threshold);
-  const std::span<uint64_t> coefficients(
-      reinterpret_cast<uint64_t*>(block.OpenMutable(access).data()),
+  const SecretBytes block = DrawPolynomials(secret, threshold, random);
+  const std::span<const uint64_t> coefficients(
+      reinterpret_cast<const uint64_t*>(block.Open(access).data()),
       static_cast<size_t>(kShareLimbs) * threshold);
-  for (int limb = 0; limb < kShareLimbs; ++limb) {
-    const std::span<const uint8_t> bytes = LimbOf(secret.Open(access), limb);
-    uint64_t value = 0;
-    for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | bytes[i];
-    coefficients[limb] = value;
-  }
-  // The coefficients come from a stream with a fresh seed: one call to the operating system, not
-  // thousands.
-  const SecretBytes seed = SecretBytes::Random(32, random);
-  SeededRandom stream{std::span<const uint8_t, 32>(seed.Open(access))};
-  for (size_t i = kShareLimbs; i < coefficients.size(); ++i)
-    coefficients[i] = UniformElement(&stream);
-
-  std::vector<ShamirShare> shares(points.size());
-  for (size_t holder = 0; holder < points.size(); ++holder) {
-    ShamirShare value = {};
-    for (int power = threshold - 1; power >= 0; --power) {  // Horner
-      for (int limb = 0; limb < kShareLimbs; ++limb) {
-        value[limb] =
-            Add(Multiply(value[limb], points[holder]), coefficients[power * kShareLimbs + limb]);
-      }
+  SecretBytes shares(kShareBytes * points.size());
+  uint8_t* out = shares.OpenMutable(access).data();
+  std::vector<uint64_t> powers(threshold, 1);  // of a point; public
+  for (const uint64_t point : points) {
+    for (int i = 1; i < threshold; ++i) powers[i] = Multiply(powers[i - 1], point);
+    for (int limb = 0; limb < kShareLimbs; ++limb, out += sizeof(uint64_t)) {
+      const uint64_t value =
+          DotProduct(powers, coefficients.subspan(static_cast<size_t>(limb) * threshold));
+      std::memcpy(out, &value, sizeof value);
     }
-    shares[holder] = value;
   }
   return shares;
-}
-
-void EncodeShare(const ShamirShare& share, std::span<uint8_t> out) {
-  LORIKEET_CHECK(out.size() == kShareBytes);
-  for (size_t i = 0; i < kShareBytes; ++i)
-    out[i] = static_cast<uint8_t>(share[i / 8] >> (8 * (i % 8)));
 }
 
 absl::StatusOr<ShamirShare> DecodeShare(std::span<const uint8_t> bytes) {
@@ -203,6 +295,15 @@ absl::StatusOr<ShamirShare> DecodeShare(std::span<const uint8_t> bytes) {
   return share;
 }
 
+std::optional<SecretBytes> RecoverFromAll(std::span<const PointShare> shares, int threshold,
+                                          const std::function<bool(const SecretBytes&)>& is_right) {
+  const std::vector<uint64_t> inverse_denominators = InverseDenominators(shares);
+  if (!Consistent(shares, threshold, inverse_denominators)) return std::nullopt;
+  std::optional<SecretBytes> secret = JoinLimbs(AtZero(shares, inverse_denominators));
+  if (!secret || !is_right(*secret)) return std::nullopt;
+  return secret;
+}
+
 absl::StatusOr<RecoveredSecret> RecoverSecret(
     std::span<const PointShare> shares, int threshold,
     const std::function<bool(const SecretBytes&)>& is_right) {
@@ -215,6 +316,9 @@ absl::StatusOr<RecoveredSecret> RecoverSecret(
   std::sort(points.begin(), points.end());
   if (std::adjacent_find(points.begin(), points.end()) != points.end()) {
     return absl::InvalidArgumentError("secret recovery: expected distinct points, got one twice");
+  }
+  if (std::optional<SecretBytes> secret = RecoverFromAll(shares, threshold, is_right)) {
+    return RecoveredSecret{.secret = std::move(*secret), .wrong_points = {}};
   }
   const std::span<const PointShare> first = shares.first(threshold);
   if (std::optional<SecretBytes> secret = Interpolate(first); secret && is_right(*secret)) {

@@ -3,13 +3,14 @@
 // A prime field, not GF(256): more than 255 holders.  A secret is cut into five limbs (four of 7
 // bytes, one of 4), each shared by its own random polynomial of degree threshold - 1.  A share is
 // the five values at the holder's point, 8 bytes each, little-endian.  Splitting is constant time
-// in the secret.  Recovery is for secrets that are being made public and is not.
+// in the secret and its randomness.  Recovery is for secrets that are being made public and is not.
 #ifndef LORIKEET_COMMON_SECAGG_SHAMIR_H_
 #define LORIKEET_COMMON_SECAGG_SHAMIR_H_
 
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -31,13 +32,11 @@ struct PointShare {
   ShamirShare share = {};
 };
 
-// One share per point.  REQUIRES: secret of 32 bytes; 1 <= threshold <= points.size(); points
-// distinct and non-zero.
-std::vector<ShamirShare> SplitSecret(const SecretBytes& secret, int threshold,
-                                     std::span<const uint64_t> points, RandomSource* random);
+// One share per point, encoded, one after the other.  REQUIRES: secret of 32 bytes; 1 <= threshold
+// <= points.size(); points distinct, non-zero and below the prime.
+SecretBytes SplitSecret(const SecretBytes& secret, int threshold, std::span<const uint64_t> points,
+                        RandomSource* random);
 
-// Writes kShareBytes.
-void EncodeShare(const ShamirShare& share, std::span<uint8_t> out);
 // INVALID_ARGUMENT: not kShareBytes, or a value not below the prime.
 absl::StatusOr<ShamirShare> DecodeShare(std::span<const uint8_t> bytes);
 
@@ -46,8 +45,15 @@ struct RecoveredSecret {
   std::vector<uint64_t> wrong_points;  // whose shares do not lie on the recovered polynomials
 };
 
+// The secret, if all shares lie on polynomials of degree below `threshold` and `is_right` accepts
+// it; else nothing: see RecoverSecret.  The check is one random linear combination of the shares
+// for each limb; wrong ones pass it with probability below shares.size() / 2^60.  O(n^2).
+// Thread-safe.  REQUIRES: at least `threshold` shares.
+std::optional<SecretBytes> RecoverFromAll(std::span<const PointShare> shares, int threshold,
+                                          const std::function<bool(const SecretBytes&)>& is_right);
+
 // Finds the secret that `is_right` accepts (a commitment or a public key decides) among shares of
-// which some may be wrong.  All right: one interpolation.  Up to (shares - threshold) / 2 wrong:
+// which some may be wrong.  All right: RecoverFromAll.  Up to (shares - threshold) / 2 wrong:
 // decoding of Reed and Solomon codes (Gao 2003).  More, while at least `threshold` are right: a
 // bounded search over subsets. INVALID_ARGUMENT: fewer than `threshold` shares, or a point twice;
 // DATA_LOSS: no acceptable secret found.

@@ -56,9 +56,12 @@ class ShamirTest : public testing::Test {
   std::vector<PointShare> Split(const SecretBytes& secret, int threshold, int holders) {
     std::vector<uint64_t> points;
     for (int i = 0; i < holders; ++i) points.push_back(3 * i + 1);
-    const auto shares = SplitSecret(secret, threshold, points, &random_);
+    const SecretBytes shares = SplitSecret(secret, threshold, points, &random_);
     std::vector<PointShare> result;
-    for (int i = 0; i < holders; ++i) result.push_back({points[i], shares[i]});
+    for (int i = 0; i < holders; ++i) {
+      const auto bytes = shares.Open(SecretAccess("test")).subspan(i * kShareBytes, kShareBytes);
+      result.push_back({points[i], DecodeShare(bytes).value()});
+    }
     return result;
   }
   auto Check(const SecretBytes& secret) {
@@ -119,10 +122,11 @@ TEST_F(ShamirTest, FailsCleanlyWithTooFewGoodShares) {
 }
 
 TEST_F(ShamirTest, EncodingRoundTripsAndRejectsOtherLengthsAndValues) {
-  const ShamirShare share = Split(SecretBytes::Random(32, &random_), 2, 3)[1].share;
   std::vector<uint8_t> bytes(kShareBytes);
-  EncodeShare(share, bytes);
-  EXPECT_EQ(DecodeShare(bytes).value(), share);
+  for (size_t i = 0; i < kShareBytes; ++i) bytes[i] = static_cast<uint8_t>(i % 8 == 7 ? 0x1e : i);
+  const ShamirShare share = DecodeShare(bytes).value();
+  EXPECT_EQ(share[0], 0x1e06050403020100u);
+  EXPECT_EQ(share[4], 0x1e26252423222120u);
   for (size_t size : {size_t{0}, kShareBytes - 1, kShareBytes + 1}) {
     EXPECT_FALSE(DecodeShare(std::vector<uint8_t>(size)).ok());
   }
@@ -196,10 +200,14 @@ TEST(PackBitsTest, RoundTripsEveryWidth) {
       for (uint32_t& word : words) word = static_cast<uint32_t>(rng.Next()) >> (32 - bits);
       const auto packed = PackBits(words, bits);
       EXPECT_EQ(packed.size(), (count * bits + 7) / 8);
-      EXPECT_EQ(UnpackBits(packed, static_cast<int64_t>(count), bits), words);
+      std::vector<uint32_t> sum(count, 1);
+      AddPackedBits(packed, bits, sum);
+      for (uint32_t& word : sum) --word;
+      EXPECT_EQ(sum, words);
     }
   }
-  EXPECT_EQ(PackBits({0xabc, 0x123}, 12), (std::vector<uint8_t>{0xbc, 0x3a, 0x12}));
+  EXPECT_EQ(PackBits(std::vector<uint32_t>{0xabc, 0x123}, 12),
+            (std::vector<uint8_t>{0xbc, 0x3a, 0x12}));
 }
 
 TEST(MasksTest, AddThenSubtractIsNothingAndWordsAreSpread) {
@@ -217,6 +225,46 @@ TEST(MasksTest, AddThenSubtractIsNothingAndWordsAreSpread) {
     for (Mask& mask : masks) mask.subtract = !mask.subtract;
     AddMasks(masks, bits, words);
     EXPECT_EQ(words, std::vector<uint32_t>(5000, 5));
+  }
+}
+
+// Every engine gives libsodium's stream, at every length and with any number of threads.
+TEST(MasksTest, EnginesAgreeWithLibsodium) {
+  SeededRandom random("engines", 1);
+  ThreadPool pool(3);
+  std::vector<Mask> masks;
+  for (int i = 0; i < 5; ++i)
+    masks.push_back({.key = SecretBytes::Random(32, &random), .subtract = i % 3 == 1});
+  EXPECT_EQ(MaskEngines().front(), MaskEngine::kLibsodium);
+  for (const size_t size : {size_t{1}, size_t{1023}, size_t{1024}, size_t{2049}, size_t{70001}}) {
+    for (const int bits : {8, 16, 17, 25, 32}) {
+      const std::vector<uint32_t> before(size, 3);
+      std::vector<uint32_t> expected = before;
+      AddMasksWith(MaskEngine::kLibsodium, masks, bits, expected);
+      for (const MaskEngine engine : MaskEngines()) {
+        for (ThreadPool* threads : {static_cast<ThreadPool*>(nullptr), &pool}) {
+          std::vector<uint32_t> words = before;
+          AddMasksWith(engine, masks, bits, words, threads);
+          EXPECT_EQ(words, expected) << static_cast<int>(engine) << " " << size << " " << bits;
+        }
+      }
+    }
+  }
+}
+
+// The stream is ChaCha20 as RFC 8439 has it: appendix A.1, test vectors 1 and 2 (key and nonce
+// zero, blocks 0 and 1).
+TEST(MasksTest, StreamIsThatOfTheRfc) {
+  const std::array<uint8_t, 8> block0 = {0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90};
+  const std::array<uint8_t, 8> block1 = {0x9f, 0x07, 0xe7, 0xbe, 0x55, 0x51, 0x38, 0x7a};
+  for (const MaskEngine engine : MaskEngines()) {
+    std::vector<Mask> masks(1);
+    masks[0].key = SecretBytes(32);
+    std::vector<uint32_t> words(32, 0);
+    AddMasksWith(engine, masks, 32, words);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(words.data());
+    EXPECT_TRUE(std::equal(block0.begin(), block0.end(), bytes));
+    EXPECT_TRUE(std::equal(block1.begin(), block1.end(), bytes + 64));
   }
 }
 
