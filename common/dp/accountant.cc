@@ -1,5 +1,6 @@
 #include "common/dp/accountant.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -12,6 +13,9 @@ namespace {
 
 constexpr int kBisections =
     200;  // more than the bits of a double: ends when the interval cannot be split
+
+constexpr double kSmallestExcess = 1e-2;  // of an order over 1: nearer the conversion is useless
+constexpr double kLargestLogExcess = 50;
 
 }  // namespace
 
@@ -41,6 +45,29 @@ absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, d
   return high;
 }
 
+double GaussianZcdp(double noise_multiplier, int64_t steps) {
+  return static_cast<double>(steps) / (2 * noise_multiplier * noise_multiplier);
+}
+
+absl::StatusOr<double> ZcdpEpsilon(double rho, double delta) {
+  if (!(rho > 0 && std::isfinite(rho)) || !(delta > 0 && delta < 1)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "zCDP: expected a positive rho and delta in (0, 1), got %g and %g", rho, delta));
+  }
+  if (delta * delta + std::expm1(-rho) > 0) return 0.0;  // total variation alone is below delta
+  // Unimodal in log(order - 1); its minimum lies near 1 + sqrt(log(1 / delta) / rho).
+  const auto epsilon = [&](double log_excess) {
+    const double excess = std::exp(log_excess), order = 1 + excess;
+    return rho * order + std::log(excess / order) - (std::log(delta) + std::log(order)) / excess;
+  };
+  double low = std::log(kSmallestExcess), high = kLargestLogExcess;
+  for (int i = 0; i < kBisections; ++i) {
+    const double a = low + (high - low) / 3, b = high - (high - low) / 3;
+    (epsilon(a) < epsilon(b) ? high : low) = epsilon(a) < epsilon(b) ? b : a;
+  }
+  return std::max(0.0, epsilon(low));
+}
+
 absl::StatusOr<double> CalibrateNoise(
     double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
     const NoiseRange& range) {
@@ -64,6 +91,16 @@ absl::StatusOr<double> CalibrateNoise(
   return high;
 }
 
+absl::StatusOr<double> CalibrateClip(
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
+    const NoiseRange& range) {
+  ASSIGN_OR_RETURN(
+      const double least,
+      CalibrateNoise(
+          epsilon, [&](double reciprocal) { return epsilon_of(1 / reciprocal); }, range));
+  return 1 / least;
+}
+
 DistributedMechanism RoundMechanism(const EncodingParameters& parameters, int honest_survivors,
                                     int rounds) {
   return {.scale = parameters.scale,
@@ -72,14 +109,15 @@ DistributedMechanism RoundMechanism(const EncodingParameters& parameters, int ho
           .clip_norm = parameters.clip_norm,
           .dimension = parameters.padded_dimension(),
           .sampling_rate = 1,
-          .steps = rounds};
+          .steps = rounds,
+          .noise = parameters.noise};
 }
 
 absl::StatusOr<double> RoundEpsilon(const EncodingParameters& parameters, int honest_survivors,
                                     int rounds, double delta) {
   if (parameters.sigma_local == 0) return std::numeric_limits<double>::infinity();
   ASSIGN_OR_RETURN(const RdpCurve curve,
-                   SkellamRdp(RoundMechanism(parameters, honest_survivors, rounds)));
+                   DistributedRdp(RoundMechanism(parameters, honest_survivors, rounds)));
   ASSIGN_OR_RETURN(const EpsilonAtOrder best, EpsilonFromRdp(curve, delta));
   return best.epsilon;
 }

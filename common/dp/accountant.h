@@ -20,6 +20,13 @@ double GaussianDelta(double noise_multiplier, int64_t steps, double epsilon);
 // Its inverse in epsilon, 0 when delta is generous.  INVALID_ARGUMENT: out of range.
 absl::StatusOr<double> GaussianEpsilon(double noise_multiplier, int64_t steps, double delta);
 
+// Concentrated differential privacy (arXiv 1605.02065): rho of `steps` Gaussian releases.
+double GaussianZcdp(double noise_multiplier, int64_t steps);
+// Epsilon of any rho-zCDP mechanism: the Renyi conversion at the best of all orders, not of a grid.
+// A Gaussian one has less: GaussianEpsilon at noise multiplier 1 / sqrt(2 rho).
+// INVALID_ARGUMENT: out of range.
+absl::StatusOr<double> ZcdpEpsilon(double rho, double delta);
+
 struct NoiseRange {
   double least = 1e-4;
   double most = 1e8;
@@ -31,12 +38,19 @@ absl::StatusOr<double> CalibrateNoise(
     double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
     const NoiseRange& range = {});
 
+// The largest clip norm whose epsilon (an increasing function of it) is at most `epsilon`, within
+// the reciprocal of the range.  Errors as CalibrateNoise.
+absl::StatusOr<double> CalibrateClip(
+    double epsilon, const std::function<absl::StatusOr<double>(double)>& epsilon_of,
+    const NoiseRange& range = {});
+
 // The mechanism of `rounds` rounds in which `honest_survivors` devices at least added their share
 // of noise.
 DistributedMechanism RoundMechanism(const EncodingParameters& parameters, int honest_survivors,
                                     int rounds);
-// Epsilon of such rounds with Skellam noise, without amplification by sampling: devices select
-// themselves.  Infinite when sigma_local is 0.  INVALID_ARGUMENT: parameters out of range.
+// Epsilon of such rounds with the noise that the parameters state, without amplification by
+// sampling: devices select themselves.  Infinite when sigma_local is 0.  INVALID_ARGUMENT:
+// parameters out of range.
 absl::StatusOr<double> RoundEpsilon(const EncodingParameters& parameters, int honest_survivors,
                                     int rounds, double delta);
 // The smallest sigma_local for which RoundEpsilon is at most `epsilon`; parameters.sigma_local is

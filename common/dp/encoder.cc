@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "common/dp/discrete_gaussian.h"
 #include "common/dp/rotation.h"
 #include "common/dp/skellam.h"
 
@@ -14,8 +16,7 @@ namespace lorikeet {
 namespace {
 
 constexpr int64_t kLargestDimension = int64_t{1} << 28;
-constexpr double kModulusDeviations = 4;  // K
-constexpr int kRoundingTries = 1000;      // each succeeds with probability at least 1 - e^-1/2
+constexpr int kRoundingTries = 1000;  // each succeeds with probability at least 1 - e^-1/2
 
 uint32_t ModulusMask(int modulus_bits) { return ~uint32_t{0} >> (32 - modulus_bits); }
 
@@ -39,7 +40,32 @@ absl::StatusOr<std::vector<int64_t>> RoundConditionally(std::span<const double> 
       absl::StrFormat("rounding: no try in %d kept the norm under %g", kRoundingTries, norm_bound));
 }
 
+absl::Status AddNoise(NoiseKind kind, double variance, RandomSource* random,
+                      std::span<int64_t> values) {
+  if (kind == NoiseKind::kSkellam) {
+    ASSIGN_OR_RETURN(const SkellamSampler noise, SkellamSampler::Create(variance));
+    for (int64_t& value : values) value += noise.Sample(random);
+  } else {
+    ASSIGN_OR_RETURN(const DiscreteGaussianSampler noise,
+                     DiscreteGaussianSampler::Create(variance));
+    for (int64_t& value : values) value += noise.Sample(random);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+std::string_view NoiseKindName(NoiseKind noise) {
+  return noise == NoiseKind::kSkellam ? "skellam" : "discrete-gaussian";
+}
+
+absl::StatusOr<NoiseKind> ParseNoiseKind(std::string_view name) {
+  for (const NoiseKind noise : {NoiseKind::kSkellam, NoiseKind::kDiscreteGaussian}) {
+    if (name == NoiseKindName(noise)) return noise;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrFormat("noise: expected skellam or discrete-gaussian, got '%s'", ToAbsl(name)));
+}
 
 int64_t EncodingParameters::padded_dimension() const {
   return dimension <= 1 ? 1 : static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(dimension)));
@@ -58,7 +84,7 @@ absl::Status ValidateEncoding(const EncodingParameters& p) {
     return absl::InvalidArgumentError(
         absl::StrFormat("scale: expected a positive number, got %g", p.scale));
   }
-  if (!(p.clip_norm * p.scale <= 0x1p40)) {
+  if (!(p.clip_norm * p.scale <= kLargestScaledNorm)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "clip norm times scale: expected at most 2^40, got %g", p.clip_norm * p.scale));
   }
@@ -127,8 +153,7 @@ absl::StatusOr<EncodedDelta> Encode(const ClippedDelta& delta, const EncodingPar
   ASSIGN_OR_RETURN(std::vector<int64_t> rounded, RoundConditionally(values, bound, random));
   const double deviation = parameters.sigma_local * parameters.scale;
   if (deviation > 0) {
-    ASSIGN_OR_RETURN(const SkellamSampler noise, SkellamSampler::Create(deviation * deviation));
-    for (int64_t& value : rounded) value += noise.Sample(random);
+    RETURN_IF_ERROR(AddNoise(parameters.noise, deviation * deviation, random, rounded));
   }
   EncodedDelta encoded;
   encoded.words_.resize(padded);

@@ -3,12 +3,14 @@
 //
 // Per device (Skellam: arXiv 2110.04995; rounding: arXiv 2102.06387): pad to a power of two, flip
 // signs by public randomness of the round, Walsh-Hadamard, scale by s, stochastic rounding repeated
-// until the norm bound holds, add Skellam noise of variance (sigma_local s)^2, reduce modulo 2^m.
+// until the norm bound holds, add Skellam or discrete Gaussian noise of variance (sigma_local s)^2,
+// reduce modulo 2^m.
 #ifndef LORIKEET_COMMON_DP_ENCODER_H_
 #define LORIKEET_COMMON_DP_ENCODER_H_
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -19,6 +21,16 @@
 
 namespace lorikeet {
 
+// What is added to the rounded vector.  Skellam noise sums to Skellam noise exactly; discrete
+// Gaussian noise only nearly, which is accounted for.
+enum class NoiseKind : uint8_t { kSkellam = 0, kDiscreteGaussian = 1 };
+// "skellam", "discrete-gaussian".
+std::string_view NoiseKindName(NoiseKind noise);
+absl::StatusOr<NoiseKind> ParseNoiseKind(std::string_view name);
+
+inline constexpr double kModulusDeviations = 4;  // K of RequiredModulusBits
+inline constexpr double kLargestScaledNorm = 0x1p40;
+
 struct EncodingParameters {
   int64_t dimension = 0;       // of the real vector, before padding
   double clip_norm = 1.0;      // c, L2
@@ -26,6 +38,7 @@ struct EncodingParameters {
   double sigma_local = 0;      // noise standard deviation of one device's share, in real units
   int modulus_bits = 0;        // m
   Hash256 rotation_seed = {};  // public, fresh each round
+  NoiseKind noise = NoiseKind::kSkellam;
 
   int64_t padded_dimension()
       const;  // smallest power of two >= dimension: the d of secure aggregation

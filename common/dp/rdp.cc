@@ -8,7 +8,6 @@
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
-#include "common/dp/encoder.h"
 #include "common/dp/special_functions.h"
 
 namespace lorikeet {
@@ -244,6 +243,10 @@ absl::StatusOr<RdpCurve> DiscreteGaussianRdp(const DistributedMechanism& m) {
     const double three = a / 2.0 * std::pow(l2 + std::sqrt(d) * tau, 2);
     return std::min({one, two, three});
   });
+}
+
+absl::StatusOr<RdpCurve> DistributedRdp(const DistributedMechanism& m) {
+  return m.noise == NoiseKind::kSkellam ? SkellamRdp(m) : DiscreteGaussianRdp(m);
 }
 
 absl::StatusOr<EpsilonAtOrder> EpsilonFromRdp(const RdpCurve& curve, double delta) {

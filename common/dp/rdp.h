@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/dp/encoder.h"
 
 namespace lorikeet {
 
@@ -47,7 +48,10 @@ struct DistributedMechanism {
   int64_t dimension = 0;   // d, padded
   double sampling_rate = 1;
   int64_t steps = 1;
+  NoiseKind noise = NoiseKind::kSkellam;
 };
+// That of the mechanism's kind of noise.
+absl::StatusOr<RdpCurve> DistributedRdp(const DistributedMechanism& mechanism);
 // Skellam noise (arXiv 2110.04995, theorem 3.5).
 absl::StatusOr<RdpCurve> SkellamRdp(const DistributedMechanism& mechanism);
 // Discrete Gaussian noise, whose sum is only nearly a discrete Gaussian (arXiv 2102.06387,

@@ -62,6 +62,29 @@ TEST(GaussianTest, SampledRdpKeepsItsDigitsWhereMomentsAreNearOne) {
   }
 }
 
+// rho = .15, delta = 1e-10: production quotes 3.42, that of the Gaussian.
+TEST(ZcdpTest, BothConversions) {
+  EXPECT_NEAR(GaussianZcdp(1 / std::sqrt(0.3), 1), 0.15, 1e-15);
+  EXPECT_NEAR(GaussianZcdp(5, 30), 0.6, 1e-15);
+  EXPECT_NEAR(GaussianEpsilon(1 / std::sqrt(0.3), 1, 1e-10).value(), 3.415701907, 1e-9);
+  EXPECT_NEAR(ZcdpEpsilon(0.15, 1e-10).value(), 3.573775, 5e-7);
+  for (double rho : {1e-6, 1e-3, 0.5, 10.0, 1e4}) {
+    const double sigma = 1 / std::sqrt(2 * rho);
+    EXPECT_LE(ZcdpEpsilon(rho, 1e-6).value(), RdpEpsilon(sigma, 1, 1, 1e-6) + 1e-9) << rho;
+    EXPECT_GE(ZcdpEpsilon(rho, 1e-6).value(), GaussianEpsilon(sigma, 1, 1e-6).value()) << rho;
+  }
+  EXPECT_EQ(ZcdpEpsilon(1e-9, 1e-2).value(), 0);
+  EXPECT_FALSE(ZcdpEpsilon(0, 1e-6).ok());
+  EXPECT_FALSE(ZcdpEpsilon(1, 0).ok());
+}
+
+TEST(CalibrateTest, LargestClip) {
+  const auto epsilon_of = [](double clip) { return GaussianEpsilon(2 / clip, 1, 1e-6); };
+  const double clip = CalibrateClip(1, epsilon_of).value();
+  EXPECT_NEAR(clip, 2 / 4.224678889, 1e-8);
+  EXPECT_LE(epsilon_of(clip).value(), 1);
+}
+
 TEST(GaussianTest, SmallestSigma) {
   const auto sigma = [](double epsilon) {
     return CalibrateNoise(epsilon, [](double z) { return GaussianEpsilon(z, 1, 1e-6); }).value();
@@ -92,10 +115,13 @@ TEST(DistributedTest, RoundedNormBound) {
   EXPECT_NEAR(RoundedNormBound(1000, 1 << 20), 1124.124548260, 1e-8);
 }
 
-TEST(DistributedTest, RoundEpsilonIsSkellamOnThePaddedDimension) {
+TEST(DistributedTest, RoundEpsilonIsOfTheStatedNoiseOnThePaddedDimension) {
   EncodingParameters encoding{
       .dimension = 1000, .clip_norm = 1, .scale = 100, .sigma_local = .1, .modulus_bits = 16};
   EXPECT_NEAR(RoundEpsilon(encoding, 100, 1, 1e-6).value(), 5.334362776, 1e-8);
+  encoding.noise = NoiseKind::kDiscreteGaussian;
+  EXPECT_NEAR(RoundEpsilon(encoding, 100, 1, 1e-6).value(), 5.334028661, 1e-8);
+  encoding.noise = NoiseKind::kSkellam;
   EXPECT_GT(RoundEpsilon(encoding, 100, 2, 1e-6).value(), 5.4);
   EXPECT_GT(RoundEpsilon(encoding, 99, 1, 1e-6).value(), 5.34);
   const double sigma = CalibrateSigmaLocal(encoding, 100, 1, 5.334362776, 1e-6).value();

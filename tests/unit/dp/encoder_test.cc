@@ -76,21 +76,31 @@ TEST(EncodeTest, SumOfManyDecodesToTheRealSum) {
 }
 
 TEST(EncodeTest, NoiseHasTheVarianceAskedFor) {
-  const EncodingParameters p{
-      .dimension = 1 << 16, .clip_norm = 1, .scale = 100, .sigma_local = .5, .modulus_bits = 20};
-  SeededRandom random("noise", 1);
-  const EncodedDelta encoded =
-      Encode(Clip(std::vector<float>(p.dimension, 0.0f), 1).value(), p, &random).value();
-  double sum = 0, squares = 0;
-  for (uint32_t word : encoded.words()) {
-    const double value = word >= 1u << 19 ? static_cast<double>(word) - (1 << 20) : word;
-    sum += value;
-    squares += value * value;
+  for (const NoiseKind noise : {NoiseKind::kSkellam, NoiseKind::kDiscreteGaussian}) {
+    EncodingParameters p{
+        .dimension = 1 << 16, .clip_norm = 1, .scale = 100, .sigma_local = .5, .modulus_bits = 20};
+    p.noise = noise;
+    SeededRandom random("noise", 1);
+    const EncodedDelta encoded =
+        Encode(Clip(std::vector<float>(p.dimension, 0.0f), 1).value(), p, &random).value();
+    double sum = 0, squares = 0;
+    for (uint32_t word : encoded.words()) {
+      const double value = word >= 1u << 19 ? static_cast<double>(word) - (1 << 20) : word;
+      sum += value;
+      squares += value * value;
+    }
+    const double n = static_cast<double>(p.dimension);
+    // Variance 2500; both bounds are 6.5 standard errors: false alarm below 1e-9.
+    EXPECT_LT(std::abs(sum / n), 6.5 * 50 / std::sqrt(n));
+    EXPECT_NEAR(squares / n, 2500, 6.5 * 2500 * std::sqrt(2 / n));
   }
-  const double n = static_cast<double>(p.dimension);
-  // Variance 2500; both bounds are 6.5 standard errors: false alarm below 1e-9.
-  EXPECT_LT(std::abs(sum / n), 6.5 * 50 / std::sqrt(n));
-  EXPECT_NEAR(squares / n, 2500, 6.5 * 2500 * std::sqrt(2 / n));
+}
+
+TEST(NoiseKindTest, NamesRoundTrip) {
+  for (const NoiseKind noise : {NoiseKind::kSkellam, NoiseKind::kDiscreteGaussian}) {
+    EXPECT_EQ(ParseNoiseKind(NoiseKindName(noise)).value(), noise);
+  }
+  EXPECT_FALSE(ParseNoiseKind("gaussian").ok());
 }
 
 TEST(EncodeTest, RefusesParametersOutOfRange) {
