@@ -1,5 +1,6 @@
 #include "common/secagg/masked_update.h"
 
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -35,14 +36,31 @@ void AddPackedBits(std::span<const uint8_t> packed, int modulus_bits, std::span<
   LORIKEET_CHECK(modulus_bits >= 1 && modulus_bits <= 32);
   LORIKEET_CHECK(packed.size() == (sum.size() * modulus_bits + 7) / 8);
   const uint64_t mask = (uint64_t{1} << modulus_bits) - 1;
-  size_t bit = 0;
-  for (uint32_t& word : sum) {
-    const size_t byte = bit / 8;
-    uint64_t window = 0;  // at most 7 bits too many in front: an element lies inside
-    std::memcpy(&window, packed.data() + byte,
-                byte + 8 <= packed.size() ? 8 : packed.size() - byte);
-    word += static_cast<uint32_t>(window >> bit % 8 & mask);
-    bit += static_cast<size_t>(modulus_bits);
+  const auto element = [&](const uint8_t* at, int shift) {
+    uint64_t window;  // at most 7 bits too many in front: an element lies inside
+    std::memcpy(&window, at, sizeof window);
+    return static_cast<uint32_t>(window >> shift & mask);
+  };
+  // Eight elements begin and end with a byte.
+  std::array<int, 8> offset, shift;
+  for (int i = 0; i < 8; ++i) {
+    offset[i] = i * modulus_bits / 8;
+    shift[i] = i * modulus_bits % 8;
+  }
+  size_t done = 0;
+  const uint8_t* group = packed.data();
+  const size_t group_bytes = static_cast<size_t>(modulus_bits);
+  for (; done + 8 <= sum.size() && (done / 8 + 1) * group_bytes + 7 <= packed.size(); done += 8) {
+    for (int i = 0; i < 8; ++i) sum[done + i] += element(group + offset[i], shift[i]);
+    group += group_bytes;
+  }
+  // The last ones, with room behind them.
+  std::array<uint8_t, 32 * 3> tail = {};
+  const size_t rest = static_cast<size_t>(packed.data() + packed.size() - group);
+  std::memcpy(tail.data(), group, rest);
+  for (size_t i = 0; done < sum.size(); ++done, ++i) {
+    const size_t bit = i * group_bytes;
+    sum[done] += element(tail.data() + bit / 8, static_cast<int>(bit % 8));
   }
 }
 
