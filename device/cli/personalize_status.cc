@@ -100,22 +100,22 @@ absl::Status ShowPersonalizeStatus(const PersonalizeArguments& arguments, Output
   nlohmann::json list = nlohmann::json::array();
   for (const HistoryEntry& entry : entries) list.push_back(HistoryEntryJson(entry));
   const int in_use = entries.empty() ? 0 : entries.back().in_use;
-  output.SetJson({{"out", out}, {"in_use", in_use}, {"entries", std::move(list)}});
+  const auto current = std::ranges::find(entries, in_use, &HistoryEntry::number);
+  const std::string notice =
+      current == entries.end() ? "" : VaultNotice(arguments.text.vault, current->vault_dir, out);
+  output.SetJson(
+      {{"out", out}, {"in_use", in_use}, {"vault_notice", notice}, {"entries", std::move(list)}});
   if (entries.empty()) {
     output.Line(absl::StrCat(out, ": nothing has happened yet"));
     return absl::OkStatus();
   }
-  const auto current = std::ranges::find(entries, in_use, &HistoryEntry::number);
   output.Line(absl::StrCat(out, ": ", NameOf(in_use), " serves",
                            current == entries.end() || current->model_path.empty()
                                ? ""
                                : absl::StrCat(", for ", current->model_path),
                            "\n"));
   PrintTable(entries, output);
-  if (current != entries.end()) {
-    const std::string notice = VaultNotice(arguments.text.vault, current->vault_dir, out);
-    if (!notice.empty()) output.Line(absl::StrCat("\n", out, ": ", notice));
-  }
+  if (!notice.empty()) output.Line(absl::StrCat("\n", out, ": ", notice));
   output.Line("\n* serves.  before, after: loss on held-out text, nats a token.");
   std::string kept;
   for (const HistoryEntry& entry : entries) {

@@ -15,8 +15,6 @@
 #include "device/cli/personalization_common.h"
 #include "device/cli/personalize_run.h"
 #include "device/cli/vault_link.h"
-#include "device/personalization/history_entry.h"
-#include "device/personalization/stage_meter.h"
 
 namespace lorikeet {
 namespace {
@@ -78,41 +76,29 @@ absl::StatusOr<json> Rebuild(const PersonalizeArguments& arguments, Output& outp
                                               ", which is not there any more"));
     }
   }
-  ASSIGN_OR_RETURN(const PersonalizeOptions options, PersonalizeOptionsOf(arguments));
-  ASSIGN_OR_RETURN(const OwnerText text, ReadOwnerText(arguments.text));
-  ASSIGN_OR_RETURN(const Catalog catalog, OpenCatalog(arguments.catalog));
-  ASSIGN_OR_RETURN(const Engine engine, Engine::Open(arguments.engine));
-  const SystemClock clock;
-  StageMeter meter(nullptr);
-  const StageCallback show = ShowStages(output);
-  const auto stage = [&](std::string_view name) {
-    meter.Begin(name);
-    show(name);
-  };
-  ASSIGN_OR_RETURN(const PersonalizeResult result,
-                   Personalize(engine.model(), engine.pool(), clock, catalog, text, options, stage,
-                               TrainingProgress(output)));
-  meter.End();
-  HistoryEntry entry = MakeHistoryEntry(history_kind::kRebuilt, result, catalog);
-  FillOrigin(arguments, text.record_ids, &entry);
-  AddCosts(meter.costs(), &entry);
-  const double seconds = entry.seconds, cpu_seconds = entry.cpu_seconds;
+  ASSIGN_OR_RETURN(const PersonalizeInputs inputs, OpenInputs(arguments));
+  ASSIGN_OR_RETURN(
+      const PersonalizeOutcome outcome,
+      PersonalizeFrom(arguments, inputs, history_kind::kRebuilt, /*energy=*/nullptr, output));
+  const PersonalizeResult& result = outcome.result;
+  const HistoryEntry& entry = outcome.entry;
   {
+    const SystemClock clock;
     ASSIGN_OR_RETURN(History history, History::Open(arguments.out, &clock));
-    RETURN_IF_ERROR(history.Append(std::move(entry), result.adapter));
+    RETURN_IF_ERROR(history.Append(entry, result.adapter));
   }
   RETURN_IF_ERROR(ConfirmVault(arguments));
   output.Line(
       absl::StrFormat("%s: rebuilt from %s on %d records without them, in %.1f s (%.1f CPU "
                       "s, %d steps): %s",
-                      arguments.out, result.selection.chosen, text.record_ids.size(), seconds,
-                      cpu_seconds, result.training.steps, result.verdict));
+                      arguments.out, result.selection.chosen, entry.records.size(), entry.seconds,
+                      entry.cpu_seconds, result.training.steps, result.verdict));
   return json{{"rebuilt", result.adapter.has_value()},
               {"persona", result.selection.chosen},
-              {"records", text.record_ids.size()},
+              {"records", entry.records.size()},
               {"steps", result.training.steps},
-              {"seconds", seconds},
-              {"cpu_seconds", cpu_seconds},
+              {"seconds", entry.seconds},
+              {"cpu_seconds", entry.cpu_seconds},
               {"verdict", result.verdict}};
 }
 

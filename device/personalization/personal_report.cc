@@ -10,9 +10,11 @@
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/dp/encoder.h"
 #include "common/report/html_page.h"
 #include "common/report/persona_map.h"
 #include "common/report/svg_plot.h"
+#include "common/wire/round.h"
 #include "device/trainer/train_report.h"
 
 namespace lorikeet {
@@ -22,6 +24,7 @@ constexpr size_t kShownCandidates = 12;
 constexpr size_t kMappedPersonas = 40;  // more cannot be told apart
 constexpr size_t kFewSteps = 10;        // of which a running mean hides more than it shows
 constexpr size_t kWrittenBytes = 240;   // of how the owner went on
+constexpr int kRoundDevices = 100;      // of the round whose update is sized
 // Colour classes of a plot.
 constexpr int kChosenColor = 0, kYouColor = 1, kOtherColor = 7;
 
@@ -246,19 +249,33 @@ void AddCost(const PersonalReport& report, HtmlPage* page) {
   page->Heading("What it cost").Table(header, rows).Paragraph(words);
 }
 
+// A masked update of the catalog's personas as rounds make them (common/wire/round.h), under this
+// assumption: a round of kRoundDevices, with the coordinator's usual 1024 steps to the clip norm.
+struct UpdateSize {
+  int64_t numbers = 0;
+  int bits = 0;  // of each
+  double bytes() const { return static_cast<double>(numbers) * bits / 8; }
+};
+UpdateSize SizeOfUpdate(const Catalog& catalog) {
+  const UpdateLayout layout{.persona_count = static_cast<int>(catalog.personas.size()),
+                            .block_size = catalog.block_size()};
+  const EncodingParameters encoding{.dimension = layout.dimension(), .clip_norm = 1, .scale = 1024};
+  const auto bits = RequiredModulusBits(encoding, kRoundDevices);
+  return {.numbers = encoding.padded_dimension(), .bits = bits.value_or(32)};
+}
+
 void AddPrivacy(const PersonalReport& report, HtmlPage* page) {
-  const int64_t numbers =
-      report.catalog->block_size() * static_cast<int64_t>(report.catalog->personas.size());
+  const UpdateSize update = SizeOfUpdate(*report.catalog);
   page->Heading("What leaves this device")
       .Paragraph(
           "Nothing. Your text, the choice of persona, the adapter and this page stay here; the "
           "catalog was read, and nobody was asked anything.")
       .Paragraph(absl::StrFormat(
           "Only if you let this device take part in federated rounds does something leave it, and "
-          "then not what was learned here: a masked update, %d numbers (%s at 16 bits each) that "
-          "look like noise until they are added to those of many others. It is as long whichever "
-          "persona is yours.",
-          numbers, Bytes(2.0 * static_cast<double>(numbers))));
+          "then not what was learned here: a masked update, %d numbers that look like noise until "
+          "they are added to those of many others. In a round of %d devices each takes %d bits: %s "
+          "in all. It is as long whichever persona is yours.",
+          update.numbers, kRoundDevices, update.bits, Bytes(update.bytes())));
 }
 
 void AddUndo(const PersonalReport& report, HtmlPage* page) {

@@ -65,8 +65,8 @@ TEST(PersonalReportTest, SaysWhatAnOwnerWantsToKnow) {
         "quiet (chosen)", ">you</text>", "0.600", "4.250", "you wrote",
         "one, nine, minus &lt;b&gt;", "one, nineC", "plain model: 4.125", "persona: 3.875",
         "trained on your text: 3.625", "What leaves this device",
-        "lorikeet personalize --rollback --out me.gguf", "words of yours", "93%",
-        "4.75" /* CPU seconds of all stages */}) {
+        "In a round of 100 devices each takes", "lorikeet personalize --rollback --out me.gguf",
+        "words of yours", "93%", "4.75" /* CPU seconds of all stages */}) {
     EXPECT_THAT(page, HasSubstr(text));
   }
   EXPECT_THAT(page, Not(HasSubstr("joules")));  // not measured
