@@ -11,6 +11,7 @@
 #include "device/trainer/active_adapters.h"
 #include "device/trainer/arena.h"
 #include "device/trainer/batch_layout.h"
+#include "device/trainer/batch_losses.h"
 #include "device/trainer/layer_pass.h"
 #include "kernels/matmul.h"
 #include "kernels/quant.h"
@@ -367,31 +368,6 @@ std::string Engine::FirstNonFinite(const BatchLayout& layout, const StepBuffers&
   const auto bad = std::find_if(nll_.begin(), nll_.begin() + layout.scored(),
                                 [](float value) { return !std::isfinite(value); });
   return absl::StrCat("the token loss (row ", bad - nll_.begin(), ")");
-}
-
-GradientResult ResultOf(const BatchLayout& layout, const BatchLayout::Part& part,
-                        std::span<const float> nll) {
-  GradientResult result;
-  result.weight_sum = part.weight_sum;
-  for (int64_t i = part.scored_begin; i < part.scored_end; ++i) {
-    result.loss_sum += static_cast<double>(layout.weights[i]) * nll[i];
-  }
-  return result;
-}
-
-std::vector<GradientResult> ResultsBySequence(const BatchLayout& layout,
-                                              const BatchLayout::Part& part,
-                                              std::span<const float> nll) {
-  std::vector<GradientResult> results;
-  int64_t i = part.scored_begin;
-  for (const int64_t end : part.sequence_ends) {
-    GradientResult& result = results.emplace_back();
-    for (; i < end; ++i) {
-      result.loss_sum += static_cast<double>(layout.weights[i]) * nll[i];
-      result.weight_sum += layout.weights[i];
-    }
-  }
-  return results;
 }
 
 absl::StatusOr<std::vector<GradientResult>> Engine::ComputeMany(
