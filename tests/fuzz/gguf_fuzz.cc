@@ -10,6 +10,7 @@
 #include "common/gguf/writer.h"
 #include "common/tokenizer/tokenizer.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/tiny_catalog.h"
 #include "tests/support/tiny_model.h"
 
 namespace lorikeet {
@@ -34,32 +35,6 @@ void UseEveryValue(const GgufFile& file, std::span<const uint8_t> bytes) {
   const std::string copy = writer.Serialize();
   LORIKEET_CHECK(GgufFile::Parse(AsBytes(copy), "copy").ok());
   file.Fingerprint();
-}
-
-// One persona, with axes.
-std::string CatalogBytes() {
-  const std::string_view text[] = {"The cat sat on the mat, and the dog slept."};
-  Catalog catalog;
-  catalog.base_fingerprint = std::string(64, 'a');
-  catalog.architecture = "llama";
-  catalog.rank = 1;
-  catalog.alpha = 1;
-  catalog.basis.push_back({.target = {0, Module::kQ},
-                           .rank = 1,
-                           .in_features = 2,
-                           .out_features = 2,
-                           .a = {1, 0},
-                           .b = {0, 1},
-                           .core = {}});
-  catalog.background = MakeStyleBackground(text);
-  catalog.axes = {.words = {"wet", "dry"},
-                  .width = 2,
-                  .neutral_mean = {1, 2},
-                  .neutral_spread = {1, 1},
-                  .directions = {0, 1, 0, -1}};
-  catalog.personas.push_back(
-      {.id = "cat", .cores = {1}, .card = MakeStyleCard(CountStyle(text), catalog.background)});
-  return SerializeCatalog(catalog);
 }
 
 }  // namespace
@@ -91,7 +66,7 @@ std::vector<std::string> FuzzSeeds() {
   bpe.AddStrings("tokenizer.ggml.tokens", {"a", "b", "ab", "<|im_end|>"});
   bpe.AddStrings("tokenizer.ggml.merges", {"a b"});
   return {TinyModelBytes(model), SerializeAdapter(adapter), spm.Serialize(), bpe.Serialize(),
-          CatalogBytes()};
+          SerializeCatalog(TinyCatalog())};
 }
 
 }  // namespace lorikeet
