@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +11,7 @@
 #include "common/base/strings.h"
 #include "device/personalization/explainer.h"
 #include "device/personalization/private_documents.h"
+#include "device/personalization/rehearsal.h"
 #include "device/trainer/gradient_basis.h"
 
 namespace lorikeet {
@@ -118,7 +120,7 @@ absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, Thr
   for (size_t i = 0; i < seed_documents.size(); ++i) {
     (every > 0 && i % every == every - 1 ? eval : train).push_back(seed_documents[i]);
   }
-  const std::vector<Sequence> train_set = TokenizePublic(*model, train, options.window_tokens);
+  std::vector<Sequence> train_set = TokenizePublic(*model, train, options.window_tokens);
   const std::vector<Sequence> eval_set = TokenizePublic(*model, eval, options.window_tokens);
   if (train_set.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("persona ", ToAbsl(id), ": no seed text"));
@@ -126,6 +128,12 @@ absl::StatusOr<TrainResult> TrainPersona(std::shared_ptr<const Model> model, Thr
   RETURN_IF_ERROR(ExplainCard(model, pool, next.axes,
                               TokenizePublic(*model, seed_documents, options.window_tokens),
                               &persona.card));
+  const double rehearsed =
+      options.rehearsal_share * static_cast<double>(PredictedTokens(train_set));
+  ASSIGN_OR_RETURN(
+      std::vector<Sequence> own,
+      RehearseBase(model, pool, {.tokens = std::llround(rehearsed), .seed = options.train.seed}));
+  std::ranges::move(own, std::back_inserter(train_set));
   ASSIGN_OR_RETURN(TrainResult result, Train(model, pool, clock, PersonaAdapter(next, index), {},
                                              train_set, eval_set, options.train, progress));
   double gained = 0;

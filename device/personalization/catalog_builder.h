@@ -53,6 +53,9 @@ struct PersonaOptions {
   TrainOptions train;  // .max_steps etc.; see DefaultPersonaTraining
   int window_tokens = 192;
   double eval_share = 0.1;  // of the documents, every k-th: to stop at the best step
+  // Tokens of the base's own text for each token of the seeds (rehearsal.h): a persona is not to
+  // make a person's model forget the rest.
+  double rehearsal_share = 0.4;
 };
 TrainOptions DefaultPersonaTraining();
 

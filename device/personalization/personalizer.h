@@ -40,6 +40,9 @@ struct PersonalizeResult {
   TrainResult training;     // of the residual; its eval_loss is that of the selection part
   float persona_scale = 1;  // strengths that were chosen (residual.h)
   float residual_scale = 1;
+  // By how much the loss on text that the base writes by itself rises, relative, with what is left
+  // in use; 0 where that is nothing new.
+  double forgetting = 0;
   std::vector<JudgedSide> sides;  // losses of the judge's documents
   Verdict judgement;
   // Of the judgement: kKept and kPersonaOnly leave an adapter, the other nothing.

@@ -21,6 +21,12 @@ const TextAccess& Access() {
   return access;
 }
 
+std::vector<std::string_view> Views(std::span<const PrivateText> documents) {
+  std::vector<std::string_view> views;
+  for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
+  return views;
+}
+
 bool IsBlank(std::string_view text) {
   return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
@@ -89,6 +95,14 @@ std::vector<Sequence> Tokenize(const Model& model, std::span<const std::string_v
   return Tokenize(model, pieces, window_tokens, model.tokenizer().bos());
 }
 
+std::vector<std::string_view> Passages(std::span<const std::string_view> pieces) {
+  std::vector<std::string_view> passages;
+  for (std::string_view piece : pieces) {
+    for (std::string_view passage : CutText(piece, kPassageBytes)) passages.push_back(passage);
+  }
+  return passages;
+}
+
 // First index such that the pieces from it on hold at least `share` of the bytes and are not all.
 size_t TailBegin(std::span<const std::string_view> pieces, double share) {
   size_t total = 0, tail = 0;
@@ -122,14 +136,11 @@ int64_t PredictedTokens(std::span<const Sequence> sequences) {
 
 std::vector<Sequence> TokenizeDocuments(const Model& model, std::span<const PrivateText> documents,
                                         int window_tokens) {
-  std::vector<std::string_view> views;
-  for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
-  return Tokenize(model, views, window_tokens);
+  return Tokenize(model, Views(documents), window_tokens);
 }
 
 StyleStatistics CountStyle(std::span<const PrivateText> documents) {
-  std::vector<std::string_view> views;
-  for (const PrivateText& document : documents) views.push_back(document.Open(Access()));
+  const std::vector<std::string_view> views = Views(documents);
   return CountStyle(std::span<const std::string_view>(views));
 }
 
@@ -137,11 +148,15 @@ OwnerText SetJudgeApart(const OwnerText& text, const SplitOptions& options) {
   if (!text.judge.empty()) return text;
   Repeats left_out;
   const std::vector<std::string_view> pieces = Pieces(text.documents, &left_out);
-  const size_t judge_begin = TailBegin(pieces, options.judge_share);
+  const std::span<const std::string_view> all(pieces);
+  const size_t judge_begin = TailBegin(all, options.judge_share);
   OwnerText apart;
   apart.record_ids = text.record_ids;
-  for (size_t i = 0; i < pieces.size(); ++i) {
-    (i < judge_begin ? apart.documents : apart.judge).emplace_back(std::string(pieces[i]));
+  for (std::string_view piece : all.first(judge_begin)) {
+    apart.documents.emplace_back(std::string(piece));
+  }
+  for (std::string_view passage : Passages(all.subspan(judge_begin))) {
+    apart.judge.emplace_back(std::string(passage));
   }
   return apart;
 }
@@ -170,9 +185,12 @@ absl::StatusOr<TextSplit> SplitText(const Model& model, const OwnerText& text,
       TailBegin(rest, options.selection_share / (judge_given ? 1.0 : 1.0 - options.judge_share));
 
   split.train = Tokenize(model, rest.subspan(0, selection_begin), options.window_tokens);
-  split.selection = Tokenize(model, rest.subspan(selection_begin), options.window_tokens);
-  split.judge = judge_given ? TokenizeDocuments(model, text.judge, options.window_tokens)
-                            : Tokenize(model, all.subspan(judge_begin), options.window_tokens);
+  split.selection = Tokenize(model, Passages(rest.subspan(selection_begin)), options.window_tokens);
+  const std::vector<std::string_view> judge =
+      judge_given ? Views(text.judge)
+                  : std::vector<std::string_view>(
+                        pieces.begin() + static_cast<std::ptrdiff_t>(judge_begin), pieces.end());
+  split.judge = Tokenize(model, Passages(judge), options.window_tokens);
   const int64_t tokens = PredictedTokens(split.train) + PredictedTokens(split.selection) +
                          PredictedTokens(split.judge);
   if (tokens < options.min_tokens || split.train.empty() || split.selection.empty() ||

@@ -4,7 +4,8 @@
 // A document is an entry, a message, a paragraph.  Documents become pieces (long ones are cut at
 // line or sentence ends, and shorter when there are few, so that every part gets some), pieces
 // become Sequences: BOS where the vocabulary has one, then the tokens of the piece, cut into
-// windows.
+// windows.  The parts that only measure are cut finer, into passages: gains are compared passage by
+// passage (judge.h), so a few long ones would prove nothing.
 #ifndef LORIKEET_DEVICE_PERSONALIZATION_PRIVATE_DOCUMENTS_H_
 #define LORIKEET_DEVICE_PERSONALIZATION_PRIVATE_DOCUMENTS_H_
 
@@ -22,6 +23,9 @@
 #include "device/vault/private_text.h"
 
 namespace lorikeet {
+
+// Longest passage of the selection part and of the judge's: a sentence or two.
+inline constexpr size_t kPassageBytes = 240;
 
 struct SplitOptions {
   double judge_share = 0.20;      // of the bytes: the last ones, never trained or chosen on

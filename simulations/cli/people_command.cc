@@ -116,7 +116,7 @@ void AddPeopleCommand(Program& program) {
   command->add_option("--max-train-bytes", options.max_train_bytes, "Of a user: the last ones")
       ->check(CLI::Range(800, 10000000))
       ->capture_default_str();
-  command->add_option("--max-test-bytes", options.max_test_bytes, "Of a user: the first ones")
+  command->add_option("--max-test-bytes", options.max_test_bytes, "Of a user: the last ones")
       ->check(CLI::Range(600, 10000000))
       ->capture_default_str();
   command->add_option("--catalog", options.catalog.path, "Read if there, else made and kept there");

@@ -139,6 +139,7 @@ absl::StatusOr<PersonResult> RunPerson(const Lab& lab, const Experiment& experim
   person.selection_cpu = run.result.selection.cpu_seconds;
   person.cpu = run.cpu;
   person.scratch_cpu = scratch.cpu;
+  person.forgetting = run.result.forgetting;
   person.steps = run.result.training.steps;
   const std::vector<Sequence> own =
       TokenizeDocuments(*lab.model, AsPrivate(halves.own), options.personalize.split.window_tokens);
@@ -150,14 +151,12 @@ absl::StatusOr<PersonResult> RunPerson(const Lab& lab, const Experiment& experim
 
 TestHalves HalveTest(std::span<const std::string> test, size_t max_bytes) {
   std::vector<std::string_view> pieces;
-  size_t total = 0;
   for (const std::string& text : test) {
-    for (const std::string_view piece : CutText(text, kPieceBytes)) {
-      if (total >= max_bytes) break;
-      total += piece.size();
-      pieces.push_back(piece);
-    }
+    for (const std::string_view piece : CutText(text, kPieceBytes)) pieces.push_back(piece);
   }
+  size_t begin = pieces.size(), total = 0;
+  while (begin > 0 && total < max_bytes) total += pieces[--begin].size();
+  pieces.erase(pieces.begin(), pieces.begin() + static_cast<std::ptrdiff_t>(begin));
   TestHalves halves;
   size_t passed = 0;
   for (const std::string_view piece : pieces) {

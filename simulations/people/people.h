@@ -1,10 +1,10 @@
 // Does personalizing help real people?  Personas from some users of a
 // samples.jsonl, the production Personalize for others.
 //
-// A user's train lines are what the owner has; the first half of the test lines
-// judges, and the second half, which neither trained, nor chose, nor judged, is
-// this evaluation's own.  Scratch is the same production path with a catalog
-// without personas.
+// A user's last train lines are what the owner has; the first half of the last
+// test lines, of the same work, judges, and the second half, which neither trained, nor chose, nor
+// judged, is this evaluation's own.  Scratch is the same production path with a catalog without
+// personas.
 #ifndef LORIKEET_SIMULATIONS_PEOPLE_PEOPLE_H_
 #define LORIKEET_SIMULATIONS_PEOPLE_PEOPLE_H_
 
@@ -26,7 +26,7 @@ struct PeopleOptions {
   int personas = 10;
   size_t seed_bytes = 16000;       // of a persona
   size_t max_train_bytes = 16000;  // of a user: the last ones
-  size_t max_test_bytes = 8000;    // of a user: the first ones
+  size_t max_test_bytes = 8000;    // of a user: the last ones
   size_t general_bytes = 12000;    // of neutral text that shows forgetting
   CatalogRecipe catalog;
   PersonalizeOptions personalize;
@@ -42,6 +42,7 @@ struct PersonResult {
   // Of the same documents, the evaluation's own.  `persona` is the base where
   // that was chosen.
   std::vector<DocumentLoss> base, persona, scratch, personalized, in_use;
+  double forgetting = 0;  // as the device measured it (PersonalizeResult)
   // On general text, nats a token.
   double general_before = 0, general_after = 0;
   double selection_cpu = 0, cpu = 0,

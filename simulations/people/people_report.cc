@@ -47,6 +47,7 @@ json PersonJson(const PersonResult& person) {
           {"loss_scratch", MeanLoss(person.scratch)},
           {"loss_personalized", MeanLoss(person.personalized)},
           {"loss_in_use", MeanLoss(person.in_use)},
+          {"forgetting_on_device", person.forgetting},
           {"general_before", person.general_before},
           {"general_after", person.general_after},
           {"selection_cpu_seconds", person.selection_cpu},
@@ -132,17 +133,17 @@ PeopleSummary Summarize(const std::vector<PersonResult>& people, uint64_t seed) 
 
 std::string PeopleTable(const PeopleReport& report) {
   const PeopleSummary& summary = report.summary;
-  std::string table =
-      absl::StrFormat("%-28s %7s %-18s %7s %8s %8s %8s %8s %7s  %s\n", "user", "bytes", "persona",
-                      "base", "persona", "scratch", "personal", "in use", "general", "end");
+  std::string table = absl::StrFormat("%-28s %7s %-18s %7s %8s %8s %8s %8s %7s %7s  %s\n", "user",
+                                      "bytes", "persona", "base", "persona", "scratch", "personal",
+                                      "in use", "general", "told", "end");
   for (const PersonResult& person : report.people) {
-    absl::StrAppendFormat(&table, "%-28s %7d %-18s %7.3f %8.3f %8.3f %8.3f %8.3f %+6.1f%%  %s\n",
-                          person.user.substr(0, 28), person.train_bytes,
-                          person.chosen.substr(0, 18), MeanLoss(person.base),
-                          MeanLoss(person.persona), MeanLoss(person.scratch),
-                          MeanLoss(person.personalized), MeanLoss(person.in_use),
-                          100 * (person.general_after / person.general_before - 1),
-                          std::string(OutcomeName(person.outcome)));
+    absl::StrAppendFormat(
+        &table, "%-28s %7d %-18s %7.3f %8.3f %8.3f %8.3f %8.3f %+6.1f%% %+6.1f%%  %s\n",
+        person.user.substr(0, 28), person.train_bytes, person.chosen.substr(0, 18),
+        MeanLoss(person.base), MeanLoss(person.persona), MeanLoss(person.scratch),
+        MeanLoss(person.personalized), MeanLoss(person.in_use),
+        100 * (person.general_after / person.general_before - 1), 100 * person.forgetting,
+        std::string(OutcomeName(person.outcome)));
   }
   absl::StrAppendFormat(&table, "%-28s %7s %-18s %7.3f %8.3f %8.3f %8.3f %8.3f %+6.1f%%\n", "mean",
                         "", "", summary.base.mean, summary.persona.mean, summary.scratch.mean,

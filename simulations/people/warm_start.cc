@@ -96,11 +96,12 @@ absl::StatusOr<Trained> TrainFor(const Lab& lab, const Catalog& catalog, const S
 
 // The point before any step, of a persona whose strength a training has chosen.
 absl::StatusOr<CurvePoint> StartPoint(const Lab& lab, const Residual& residual,
-                                      const TextSplit& split, std::span<const Sequence> held_out) {
+                                      const TextSplit& split, std::span<const Sequence> held_out,
+                                      int64_t own_tokens) {
   ASSIGN_OR_RETURN(const HeldOutLoss measured,
                    MeasureHeldOut(lab, residual.persona ? &*residual.persona : nullptr, held_out));
-  const auto searched =
-      static_cast<int64_t>(residual.persona_search.size()) * PredictedTokens(split.selection);
+  const auto searched = static_cast<int64_t>(residual.persona_search.size()) *
+                        (PredictedTokens(split.selection) + own_tokens);
   return CurvePoint{.loss = measured.loss,
                     .cpu = measured.cpu_per_token * static_cast<double>(searched)};
 }
@@ -128,7 +129,8 @@ absl::StatusOr<TrainingCurve> Follow(const Lab& lab, const Catalog& catalog, con
     ASSIGN_OR_RETURN(const Trained trained, TrainFor(lab, catalog, start, split, held_out, steps,
                                                      options, &cpu_per_token));
     if (curve.points.empty()) {
-      ASSIGN_OR_RETURN(const CurvePoint first, StartPoint(lab, trained.residual, split, held_out));
+      ASSIGN_OR_RETURN(const CurvePoint first, StartPoint(lab, trained.residual, split, held_out,
+                                                          options.personalize.own_tokens));
       curve.points.push_back(first);
     }
     curve.points.push_back(trained.point);

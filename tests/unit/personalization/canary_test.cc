@@ -78,6 +78,9 @@ class Owner {
     options.train.epochs = 16;
     options.train.learning_rate = 1e-2;
     options.train.patience = 0;
+    // Learned by heart, whatever else that costs.
+    options.residual_gain_share = 1;
+    options.forgetting_budget = 100;
     const auto result =
         lorikeet::Personalize(LoadTinyModel(), TestPool(), clock_, EmptyCatalog(), text, options);
     ASSERT_TRUE(result.ok()) << result.status();

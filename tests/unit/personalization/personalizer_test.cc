@@ -8,6 +8,7 @@
 #include "common/adapter/gguf_io.h"
 #include "common/base/strings.h"
 #include "device/personalization/core_update.h"
+#include "device/personalization/rehearsal.h"
 #include "tests/support/shared_data.h"
 #include "tests/unit/personalization/fixtures.h"
 
@@ -125,6 +126,39 @@ TEST(PersonalizerTest, ABetterAdapterInUseStays) {
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_FALSE(third->loss_existing.has_value());
   EXPECT_THAT(third->verdict, HasSubstr("another base"));
+}
+
+TEST(PersonalizerTest, SaysWhatIsForgotten) {
+  PersonalizeOptions options = FastOptions();
+  options.forgetting_budget = 1;
+  const auto result = Personalized(ShoutingTexts(40), options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->outcome, Outcome::kKept);
+  ASSERT_GT(result->forgetting, 0.0005);
+  EXPECT_THAT(result->verdict, HasSubstr("the plain model writes by itself is predicted"));
+}
+
+TEST(CatalogBuilderTest, RehearsalKeepsWhatTheBaseKnows) {
+  const std::vector<Sequence> known =
+      RehearseBase(LoadTinyModel(), TestPool(), {.tokens = 2000, .seed = 99}).value();
+  const auto meter = LossMeter::Create(LoadTinyModel(), TestPool()).value();
+  const SystemClock clock;
+  double rise[2];
+  for (const bool rehearse : {false, true}) {
+    Catalog catalog = EmptyCatalog();
+    PersonaOptions options;
+    options.train = DefaultPersonaTraining();
+    options.rehearsal_share = rehearse ? 1 : 0;
+    ASSERT_TRUE(TrainPersona(LoadTinyModel(), TestPool(), clock, &catalog, "shouting",
+                             ShoutingTexts(20), options)
+                    .ok());
+    const Adapter persona = PersonaAdapter(catalog, 0);
+    const std::vector<LossCandidate> candidates = {{}, {{.adapter = &persona}}};
+    const auto losses = meter->Measure(candidates, known).value();
+    rise[rehearse] = MeanLoss(losses[1]) - MeanLoss(losses[0]);
+  }
+  EXPECT_GT(rise[0], 0);
+  EXPECT_LT(rise[1], 0.8 * rise[0]);
 }
 
 TEST(PersonalizerTest, TooLittleTextIsAnError) {

@@ -57,6 +57,30 @@ TEST(PrivateDocumentsTest, OneLongDocumentIsCutSoThatEveryPartGetsSome) {
   EXPECT_GE(split->judge.size(), 2u);
 }
 
+TEST(PrivateDocumentsTest, WhatMeasuresIsCutIntoPassages) {
+  std::vector<std::string> pages(12);  // of six lines
+  const std::vector<std::string> lines = QuietTexts(78);
+  for (size_t i = 0; i < 72; ++i) pages[i / 6] += lines[i] + " ";
+  std::string page;
+  for (size_t i = 72; i < 78; ++i) page += lines[i] + " ";
+  const auto model = LoadTinyModel();
+  constexpr size_t kMost = kPassageBytes + 4;  // spaces that the tokenizer puts before
+  const auto bytes = [&](const Sequence& sequence) {
+    return model->tokenizer().Decode(sequence.tokens)->size();
+  };
+  const OwnerText own{.documents = Private(pages), .judge = {}};
+  const OwnerText given{.documents = Private(pages), .judge = Private({page})};
+  for (const OwnerText& text : {own, given}) {
+    const auto split = SplitText(*model, text, {.window_tokens = 1000});
+    ASSERT_TRUE(split.ok()) << split.status();
+    for (const Sequence& passage : split->judge) EXPECT_LE(bytes(passage), kMost);
+    for (const Sequence& passage : split->selection) EXPECT_LE(bytes(passage), kMost);
+    EXPECT_GE(split->judge.size(), 2u);
+    EXPECT_GE(split->selection.size(), 3u);
+    EXPECT_GT(bytes(split->train.front()), kMost);
+  }
+}
+
 TEST(PrivateDocumentsTest, TooLittleTextSaysHowMuchThereWas) {
   for (const std::vector<std::string>& documents :
        {std::vector<std::string>{}, {""}, {"  \n"}, {"hi"}, {"hi", "yo", "ok"}}) {

@@ -104,7 +104,11 @@ TEST(HalveTestTest, HalvesAreInOrderAndApart) {
   EXPECT_NEAR(static_cast<double>(halves.judge.size()), 15, 1);
   const TestHalves one = HalveTest(std::vector<std::string>{std::string(5000, 'x')}, 2000);
   EXPECT_EQ(TotalBytes(one.judge), 1200u);  // whole pieces
-  EXPECT_EQ(TotalBytes(one.own), 800u);
+  EXPECT_EQ(TotalBytes(one.own), 1000u);
+  // The last lines, which belong to the last work, as the last train lines do.
+  const TestHalves last = HalveTest(test, 100);
+  EXPECT_EQ(last.own.back(), test.back());
+  EXPECT_EQ(last.judge.size() + last.own.size(), 4u);
 }
 
 std::vector<UserText> Users(int count, int lines) {
