@@ -1,18 +1,18 @@
-// lorikeet privacy epsilon|calibrate: accounting without a coordinator.
+// lorikeet privacy epsilon|delta|calibrate|rdp: accounting without a coordinator.
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <memory>
-#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/dp/accountant.h"
-#include "common/dp/loss_distribution.h"
-#include "common/dp/rdp.h"
+#include "common/dp/modulus.h"
 #include "device/cli/command.h"
+#include "device/cli/privacy_cost.h"
+#include "device/cli/privacy_tables.h"
 
 namespace lorikeet {
 namespace {
@@ -20,207 +20,235 @@ namespace {
 using nlohmann::json;
 
 // An epsilon that is not finite cannot be printed as JSON.
-constexpr double kLargestEpsilon = 1e6;
+constexpr double kLargestEpsilon = 1e9;
 
-struct PrivacyArguments {
-  std::string mechanism;
-  std::string accountant;  // empty: the best there is for the mechanism
-  double sigma = 0;        // gaussian, laplace: noise; skellam, ddg: of one client's share
-  double delta = 1e-6;
-  double epsilon = 0;
-  int64_t steps = 1;
-  double sampling_rate = 1;
-  double sensitivity = 1;
-  double clip = 1;
-  int64_t dimension = 0;
-  double scale = 0;
-  int64_t clients = 0;
-};
-
-struct Cost {
-  double epsilon = 0;
-  std::optional<double> order;  // of the Renyi bound, where one was used
-};
-
-bool IsDistributed(const PrivacyArguments& a) {
-  return a.mechanism == "skellam" || a.mechanism == "ddg";
-}
-
-// The accountant used: "exact", "rdp" or "pld".
-absl::StatusOr<std::string> AccountantFor(const PrivacyArguments& a) {
-  if (a.mechanism == "gaussian") {
-    if (a.accountant.empty()) return std::string(a.sampling_rate == 1 ? "exact" : "pld");
-    if (a.accountant == "exact" && a.sampling_rate != 1) {
-      return UsageError("--accountant: expected pld or rdp for a sampled Gaussian, got exact");
-    }
-    return a.accountant;
-  }
-  if (a.mechanism == "laplace" && a.sampling_rate != 1) {
-    return UsageError("--sampling-rate: expected 1 for laplace");
-  }
-  if (a.accountant.empty()) return std::string("rdp");
-  if (a.accountant != "rdp") {
-    return UsageError(
-        absl::StrFormat("--accountant: expected rdp for %s, got %s", a.mechanism, a.accountant));
-  }
-  return a.accountant;
-}
-
-absl::StatusOr<RdpCurve> CurveOf(const PrivacyArguments& a, double sigma) {
-  if (a.mechanism == "gaussian")
-    return GaussianRdp(sigma / a.sensitivity, a.sampling_rate, a.steps);
-  if (a.mechanism == "laplace") return LaplaceRdp(sigma / a.sensitivity, a.steps);
-  const DistributedMechanism mechanism{.scale = a.scale,
-                                       .sigma_local = sigma,
-                                       .clients = a.clients,
-                                       .clip_norm = a.clip,
-                                       .dimension = a.dimension,
-                                       .sampling_rate = a.sampling_rate,
-                                       .steps = a.steps};
-  return a.mechanism == "skellam" ? SkellamRdp(mechanism) : DiscreteGaussianRdp(mechanism);
-}
-
-absl::StatusOr<Cost> CostOf(const PrivacyArguments& a, const std::string& accountant,
-                            double sigma) {
-  Cost cost;
-  if (accountant == "exact") {
-    ASSIGN_OR_RETURN(cost.epsilon, GaussianEpsilon(sigma / a.sensitivity, a.steps, a.delta));
-    return cost;
-  }
-  if (accountant == "pld") {
-    const GaussianEvent event{.noise_multiplier = sigma / a.sensitivity,
-                              .sampling_rate = a.sampling_rate,
-                              .steps = a.steps};
-    ASSIGN_OR_RETURN(cost.epsilon, LossEpsilon({&event, 1}, a.delta));
-    return cost;
-  }
-  ASSIGN_OR_RETURN(const RdpCurve curve, CurveOf(a, sigma));
-  ASSIGN_OR_RETURN(const EpsilonAtOrder best, EpsilonFromRdp(curve, a.delta));
-  cost.epsilon = best.epsilon;
-  cost.order = best.order;
-  if (a.mechanism == "laplace") {  // pure differential privacy composes linearly, whatever delta
-    const double pure = static_cast<double>(a.steps) * a.sensitivity / sigma;
-    if (pure <= cost.epsilon) cost = {.epsilon = pure, .order = std::nullopt};
-  }
-  return cost;
-}
-
-absl::Status Check(PrivacyArguments* a) {
-  if (!(a->delta > 0 && a->delta < 1)) {
-    return UsageError(
-        absl::StrFormat("--delta: expected a number between 0 and 1, got %g", a->delta));
-  }
-  if (!(a->sensitivity > 0)) {
-    return UsageError(
-        absl::StrFormat("--sensitivity: expected a positive number, got %g", a->sensitivity));
-  }
-  if (IsDistributed(*a)) {
-    if (a->dimension < 1 || a->clients < 1 || !(a->scale > 0)) {
-      return UsageError(
-          absl::StrFormat("%s: expected --dimension, --clients and --scale", a->mechanism));
-    }
-    a->dimension = static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(a->dimension)));
-  }
+// Modulus, and how likely the sum of all clients wraps around it.
+absl::Status ReportEncoding(const EncodingParameters& encoding, int64_t clients, json* document,
+                            Output& out) {
+  ASSIGN_OR_RETURN(const OverflowBound overflow, SumOverflow(encoding, static_cast<int>(clients)));
+  out.Line(absl::StrFormat(
+      "modulus 2^%d at scale %.6g: of %d clients' sum a given coordinate wraps around with "
+      "probability under %.3g, any of %d under %.3g",
+      encoding.modulus_bits, encoding.scale, clients, overflow.coordinate,
+      encoding.padded_dimension(), overflow.any));
+  document->update({{"modulus_bits", encoding.modulus_bits},
+                    {"scale", encoding.scale},
+                    {"overflow_probability", overflow.any},
+                    {"overflow_per_coordinate", overflow.coordinate}});
   return absl::OkStatus();
 }
 
-void Report(const PrivacyArguments& a, const std::string& accountant, double sigma,
-            const Cost& cost, Output& out) {
-  out.Line(absl::StrFormat(
-      "(%.6g, %g)-differentially private: %s, sigma %.9g, %d step(s), accountant %s", cost.epsilon,
-      a.delta, a.mechanism, sigma, a.steps, accountant));
-  out.SetJson({{"epsilon", cost.epsilon},
-               {"delta", a.delta},
-               {"sigma", sigma},
-               {"order", cost.order ? json(*cost.order) : json()},
-               {"accountant", accountant},
-               {"mechanism", a.mechanism},
-               {"steps", a.steps}});
-}
-
-absl::Status RunEpsilon(PrivacyArguments a, Output& out) {
-  RETURN_IF_ERROR(Check(&a));
-  if (!(a.sigma > 0)) return UsageError("--sigma: expected a positive number");
-  ASSIGN_OR_RETURN(const std::string accountant, AccountantFor(a));
-  ASSIGN_OR_RETURN(const Cost cost, CostOf(a, accountant, a.sigma));
+absl::Status Report(const PrivacyArguments& a, const std::string& accountant,
+                    const PrivacyCost& cost, json extra, Output& out) {
   if (!(cost.epsilon <= kLargestEpsilon)) {
     return absl::InvalidArgumentError(
         absl::StrFormat("epsilon: expected at most %g, sigma %g is too small for any bound",
                         kLargestEpsilon, a.sigma));
   }
-  Report(a, accountant, a.sigma, cost, out);
+  const std::string noise = a.mechanism == "zcdp" ? absl::StrFormat("rho %.9g", a.rho)
+                                                  : absl::StrFormat("sigma %.9g", a.sigma);
+  out.Line(absl::StrFormat("(%.6g, %g)-differentially private: %s, %s, %d step(s), accountant %s",
+                           cost.epsilon, a.delta, a.mechanism, noise, a.steps, accountant));
+  json document = {{"epsilon", cost.epsilon},  {"delta", a.delta},
+                   {"sigma", a.sigma},         {"order", cost.order ? json(*cost.order) : json()},
+                   {"accountant", accountant}, {"mechanism", a.mechanism},
+                   {"steps", a.steps}};
+  if (a.mechanism == "zcdp") document["rho"] = a.rho;
+  document.update(extra);
+  if (a.is_distributed()) {
+    absl::StatusOr<EncodingParameters> encoding = EncodingOf(a);
+    if (encoding.ok()) {
+      RETURN_IF_ERROR(ReportEncoding(*encoding, a.clients, &document, out));
+    } else {
+      out.Line(absl::StrFormat("no modulus: %s", encoding.status().message()));
+    }
+  }
+  out.SetJson(std::move(document));
   return absl::OkStatus();
 }
 
-absl::Status RunCalibrate(PrivacyArguments a, Output& out) {
-  RETURN_IF_ERROR(Check(&a));
-  if (!(a.epsilon > 0)) return UsageError("--epsilon: expected a positive number");
+absl::Status CheckNoise(const PrivacyArguments& a) {
+  if (a.mechanism == "zcdp") {
+    return a.rho > 0 && std::isfinite(a.rho) ? absl::OkStatus()
+                                             : UsageError("--rho: expected a positive number");
+  }
+  return a.sigma > 0 && std::isfinite(a.sigma) ? absl::OkStatus()
+                                               : UsageError("--sigma: expected a positive number");
+}
+
+absl::Status RunEpsilon(PrivacyArguments a, Output& out) {
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a));
+  RETURN_IF_ERROR(CheckNoise(a));
   ASSIGN_OR_RETURN(const std::string accountant, AccountantFor(a));
-  const auto epsilon_with = [&a](const std::string& by) {
-    return [&a, by](double sigma) -> absl::StatusOr<double> {
-      ASSIGN_OR_RETURN(const Cost cost, CostOf(a, by, sigma));
-      return cost.epsilon;
-    };
+  ASSIGN_OR_RETURN(const PrivacyCost cost, CostOf(a, accountant));
+  return Report(a, accountant, cost, json::object(), out);
+}
+
+absl::Status RunDelta(PrivacyArguments a, Output& out) {
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a));
+  RETURN_IF_ERROR(CheckNoise(a));
+  if (!(a.epsilon >= 0)) return UsageError("--epsilon: expected a number of 0 or more");
+  ASSIGN_OR_RETURN(const std::string accountant, AccountantFor(a));
+  ASSIGN_OR_RETURN(a.delta, DeltaOf(a, accountant));
+  return Report(a, accountant, {.epsilon = a.epsilon, .order = std::nullopt}, json::object(), out);
+}
+
+// Epsilon as a function of one option, by this accountant.
+std::function<absl::StatusOr<double>(double)> EpsilonBy(PrivacyArguments a,
+                                                        double PrivacyArguments::* option,
+                                                        const std::string& accountant) {
+  return [a, option, accountant](double value) mutable -> absl::StatusOr<double> {
+    a.*option = value;
+    ASSIGN_OR_RETURN(const PrivacyCost cost, CostOf(a, accountant));
+    return cost.epsilon;
   };
+}
+
+absl::StatusOr<double> SmallestSigma(const PrivacyArguments& a, const std::string& accountant) {
   NoiseRange range;
   if (accountant == "pld") {
     // Slow, and only for reasonable noise: start from what Renyi accounting asks for, which is
     // never less.
-    ASSIGN_OR_RETURN(range.most, CalibrateNoise(a.epsilon, epsilon_with("rdp")));
+    ASSIGN_OR_RETURN(range.most,
+                     CalibrateNoise(a.epsilon, EpsilonBy(a, &PrivacyArguments::sigma, "rdp")));
     range.least = std::max(range.most / 4, 0.06 * a.sensitivity);
     range.most = std::max(range.most, range.least);
     range.relative_error = 1e-7;
   }
-  ASSIGN_OR_RETURN(const double sigma, CalibrateNoise(a.epsilon, epsilon_with(accountant), range));
-  ASSIGN_OR_RETURN(const Cost cost, CostOf(a, accountant, sigma));
-  Report(a, accountant, sigma, cost, out);
+  return CalibrateNoise(a.epsilon, EpsilonBy(a, &PrivacyArguments::sigma, accountant), range);
+}
+
+absl::Status RunSmallestSigma(PrivacyArguments a, Output& out) {
+  if (a.mechanism == "zcdp") {
+    return UsageError("--mechanism: expected one with a sigma to solve for, got zcdp");
+  }
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a));
+  ASSIGN_OR_RETURN(const std::string accountant, AccountantFor(a));
+  ASSIGN_OR_RETURN(a.sigma, SmallestSigma(a, accountant));
+  ASSIGN_OR_RETURN(const PrivacyCost cost, CostOf(a, accountant));
+  return Report(a, accountant, cost, {{"solved", "sigma"}}, out);
+}
+
+// The clip norm is the sensitivity of the mechanisms that know no clipping.
+absl::Status RunLargestClip(PrivacyArguments a, Output& out) {
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a));
+  if (a.mechanism == "zcdp") {
+    return UsageError("--mechanism: expected one with a clip norm to solve for, got zcdp");
+  }
+  RETURN_IF_ERROR(CheckNoise(a));
+  ASSIGN_OR_RETURN(const std::string accountant, AccountantFor(a));
+  double PrivacyArguments::* option =
+      a.is_distributed() ? &PrivacyArguments::clip : &PrivacyArguments::sensitivity;
+  NoiseRange range;
+  if (accountant == "pld") {
+    ASSIGN_OR_RETURN(const double least, CalibrateClip(a.epsilon, EpsilonBy(a, option, "rdp")));
+    range = {.least = 1 / (4 * least), .most = 1 / least, .relative_error = 1e-7};
+  }
+  ASSIGN_OR_RETURN(a.*option, CalibrateClip(a.epsilon, EpsilonBy(a, option, accountant), range));
+  ASSIGN_OR_RETURN(const PrivacyCost cost, CostOf(a, accountant));
+  out.Line(absl::StrFormat("largest clip norm: %.9g", a.*option));
+  return Report(a, accountant, cost, {{"solved", "clip"}, {"clip", a.*option}}, out);
+}
+
+absl::Status RunFewestBits(PrivacyArguments a, Output& out) {
+  if (!a.is_distributed()) {
+    return UsageError(
+        absl::StrFormat("--solve bits: expected skellam or ddg, got %s", a.mechanism));
+  }
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a, {.scale = false}));
+  RETURN_IF_ERROR(CheckNoise(a));
+  if (a.sampling_rate != 1) return UsageError("--solve bits: expected a sampling rate of 1");
+  PrivacyArguments coarse = a;
+  coarse.scale = 1 / a.clip;
+  ASSIGN_OR_RETURN(const EncodingParameters start, EncodingOf(coarse));
+  ASSIGN_OR_RETURN(const EncodingParameters fewest,
+                   FewestBits(start, {.clients = static_cast<int>(a.clients),
+                                      .honest_survivors = static_cast<int>(a.clients),
+                                      .rounds = static_cast<int>(a.steps),
+                                      .epsilon = a.epsilon,
+                                      .delta = a.delta}));
+  a.scale = fewest.scale;
+  ASSIGN_OR_RETURN(const PrivacyCost cost, CostOf(a, "rdp"));
+  return Report(a, "rdp", cost, {{"solved", "bits"}}, out);
+}
+
+absl::Status RunCalibrate(const PrivacyArguments& a, const std::string& solve, Output& out) {
+  if (!(a.epsilon > 0)) return UsageError("--epsilon: expected a positive number");
+  if (solve == "clip") return RunLargestClip(a, out);
+  if (solve == "bits") return RunFewestBits(a, out);
+  return RunSmallestSigma(a, out);
+}
+
+absl::Status RunRdp(PrivacyArguments a, const std::vector<double>& orders, Output& out) {
+  RETURN_IF_ERROR(CheckPrivacyArguments(&a));
+  RETURN_IF_ERROR(CheckNoise(a));
+  if (a.mechanism != "gaussian") {
+    return UsageError(absl::StrFormat("--mechanism: expected gaussian, got %s", a.mechanism));
+  }
+  json rows = json::array();
+  const double steps = static_cast<double>(a.steps), noise = a.sigma / a.sensitivity;
+  if (!(a.sampling_rate > 0 && a.sampling_rate <= 1)) {
+    return UsageError(absl::StrFormat("--sampling-rate: expected a number above 0 to 1, got %g",
+                                      a.sampling_rate));
+  }
+  for (const double order : orders) {
+    if (!(order > 1 && order <= 1024)) {
+      return UsageError(
+          absl::StrFormat("--orders: expected numbers above 1 to 1024, got %g", order));
+    }
+    const double value = steps * SampledGaussianRdp(noise, a.sampling_rate, order);
+    const double bound = steps * SampledGaussianRdpBound(noise, a.sampling_rate, order);
+    out.Line(absl::StrFormat("order %g: %.9g (sum of magnitudes: %.9g)", order, value, bound));
+    rows.push_back({{"order", order}, {"rdp", value}, {"rdp_bound", bound}});
+  }
+  out.SetJson({{"orders", std::move(rows)}, {"steps", a.steps}, {"sigma", a.sigma}});
   return absl::OkStatus();
 }
 
-void AddOptions(CLI::App* command, PrivacyArguments* a) {
-  command
-      ->add_option("--mechanism", a->mechanism,
-                   "gaussian, skellam, ddg (discrete Gaussian) or laplace")
-      ->required()
-      ->check(CLI::IsMember({"gaussian", "skellam", "ddg", "laplace"}));
-  command->add_option("--delta", a->delta, "delta")->capture_default_str();
-  command->add_option("--steps", a->steps, "releases")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  command->add_option("--sampling-rate", a->sampling_rate, "Poisson sampling rate")
-      ->capture_default_str();
-  command
-      ->add_option("--sensitivity", a->sensitivity, "of a contribution (gaussian: L2, laplace: L1)")
-      ->capture_default_str();
-  command->add_option("--clip", a->clip, "L2 clip norm (skellam, ddg)")->capture_default_str();
-  command->add_option("--dimension", a->dimension,
-                      "numbers in an update, padded to a power of two (skellam, ddg)");
-  command->add_option("--scale", a->scale, "integer units per unit (skellam, ddg)");
-  command->add_option("--clients", a->clients,
-                      "honest clients whose noise is in the sum (skellam, ddg)");
-  command
-      ->add_option("--accountant", a->accountant,
-                   "exact, rdp or pld; default: the tightest for the mechanism")
-      ->check(CLI::IsMember({"exact", "rdp", "pld"}));
+struct Options {
+  PrivacyArguments arguments;
+  std::string solve = "sigma";
+  std::vector<double> orders;
+};
+
+CLI::App* AddAccounting(Program& program, CLI::App* group, const std::string& name,
+                        const std::string& help, Options* options, RunCommand run) {
+  CLI::App* command = program.Add(group, name, help, std::move(run));
+  AddPrivacyOptions(command, &options->arguments);
+  command->add_option("--sigma", options->arguments.sigma,
+                      "noise (skellam, ddg: standard deviation of one client's share)");
+  command->add_option("--rho", options->arguments.rho, "of one release (zcdp)");
+  return command;
 }
 
 }  // namespace
 
 void AddPrivacyCommands(Program& program) {
   CLI::App* group = program.AddGroup("privacy", "What noise costs and buys (differential privacy)");
-  auto arguments = std::make_shared<PrivacyArguments>();
-  CLI::App* epsilon = program.Add(group, "epsilon", "Epsilon of a mechanism",
-                                  [arguments](Output& out) { return RunEpsilon(*arguments, out); });
-  AddOptions(epsilon, arguments.get());
-  epsilon
-      ->add_option("--sigma", arguments->sigma,
-                   "noise (skellam, ddg: standard deviation of one client's share)")
-      ->required();
-  CLI::App* calibrate =
-      program.Add(group, "calibrate", "Smallest noise for an epsilon",
-                  [arguments](Output& out) { return RunCalibrate(*arguments, out); });
-  AddOptions(calibrate, arguments.get());
-  calibrate->add_option("--epsilon", arguments->epsilon, "to reach")->required();
+  auto options = std::make_shared<Options>();
+  PrivacyArguments* a = &options->arguments;
+  AddAccounting(program, group, "epsilon", "Epsilon of a mechanism at a delta", options.get(),
+                [options](Output& out) { return RunEpsilon(options->arguments, out); });
+  CLI::App* delta =
+      AddAccounting(program, group, "delta", "Delta of a mechanism at an epsilon", options.get(),
+                    [options](Output& out) { return RunDelta(options->arguments, out); });
+  delta->add_option("--epsilon", a->epsilon, "at which")->required();
+  CLI::App* calibrate = AddAccounting(
+      program, group, "calibrate",
+      "Smallest noise, largest clip norm or fewest bits for an epsilon", options.get(),
+      [options](Output& out) { return RunCalibrate(options->arguments, options->solve, out); });
+  calibrate->add_option("--epsilon", a->epsilon, "to reach")->required();
+  calibrate
+      ->add_option("--solve", options->solve,
+                   "sigma (smallest), clip (largest, for --sigma) or bits (fewest, for --sigma)")
+      ->check(CLI::IsMember({"sigma", "clip", "bits"}))
+      ->capture_default_str();
+  CLI::App* rdp = AddAccounting(
+      program, group, "rdp", "Renyi divergence of a (sampled) Gaussian at given orders",
+      options.get(),
+      [options](Output& out) { return RunRdp(options->arguments, options->orders, out); });
+  rdp->add_option("--orders", options->orders, "orders above 1")->required()->delimiter(',');
+  AddPrivacyTables(program, group);
 }
 
 }  // namespace lorikeet
