@@ -6,6 +6,7 @@
 
 namespace lorikeet {
 
+void AddAuditCommand(Program& program);
 void AddRetrievalCommand(Program& program);
 void AddRunCommand(Program& program);
 void AddFuzzCommand(Program& program);

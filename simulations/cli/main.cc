@@ -11,6 +11,7 @@ int main(int argc, char** argv) {
   if (std::getenv("LORIKEET_LOG") == nullptr) lorikeet::SetLogLevel(lorikeet::LogLevel::kError);
   lorikeet::Program program("lorikeet-sim", "Runs and reports fleets.");
   lorikeet::AddRunCommand(program);
+  lorikeet::AddAuditCommand(program);
   lorikeet::AddRetrievalCommand(program);
   lorikeet::AddFuzzCommand(program);
   lorikeet::AddScaleCommand(program);

@@ -47,6 +47,7 @@ const std::map<std::string, int> kRank = {
     {"coordinator/rounds", 44},
     {"coordinator/server", 45},
     {"coordinator/admin", 46},
+    {"simulations/audit", 50},
     {"simulations/report", 50},
     {"simulations/world", 50},
     {"simulations/checkers", 51},
