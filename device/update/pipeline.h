@@ -5,6 +5,16 @@
 //
 // The vector holds every persona's block, with only the owner's own non-zero, so that its size says
 // nothing of the choice.
+//
+// Sensitivity.  x = (blocks with b at persona k, count_weight e_k, loss_weight (l0, l1)) has
+//   |x|^2 = |b|^2 + count_weight^2 + loss_weight^2 (l0^2 + l1^2) <= clip_norm^2,
+// since losses are clamped to [0, loss_bound] and b is clipped to what the count and the largest
+// losses leave.  So one device more or less moves the sum by at most clip_norm, whatever it holds
+// and chose; that is the distance that is accounted for.  A device that chose another persona has
+// another b and another e_k, orthogonal to the first, and losses that are not negative: the two
+// sums are at most sqrt(2) clip_norm apart.  Within a persona two contributions are at most 2
+// clip_norm apart.  Rounding to integers keeps to RoundedNormBound (common/dp/encoder.h), which is
+// the norm that the accountant takes.
 #ifndef LORIKEET_DEVICE_UPDATE_PIPELINE_H_
 #define LORIKEET_DEVICE_UPDATE_PIPELINE_H_
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -98,6 +99,43 @@ TEST(LayOutTest, RejectsNumbersThatAreNotFinite) {
   }
 }
 
+// The header's argument, with contributions that try to break it.
+TEST(SensitivityTest, NoContributionMovesTheSumByMoreThanTheClipNorm) {
+  Rng rng(11);
+  std::vector<std::pair<int, std::vector<float>>> vectors;
+  for (int i = 0; i < 400; ++i) {
+    const float size = static_cast<float>(std::pow(10.0, 12 * rng.Uniform() - 4));
+    std::vector<float> values(5);
+    for (float& value : values) value = size * static_cast<float>(rng.Normal());
+    if (i % 4 == 0) std::ranges::fill(values, i % 8 == 0 ? size : -size);
+    CoreDelta delta = DeltaOf(values);
+    delta.loss_before = i % 3 == 0 ? 1e9 : 20 * rng.Uniform() - 5;
+    delta.loss_after = i % 3 == 1 ? 1e9 : 20 * rng.Uniform() - 5;
+    const int persona = static_cast<int>(rng.Below(3));
+    const auto laid_out = LayOut(delta, persona, kLayout, kClip);
+    ASSERT_TRUE(laid_out.ok()) << laid_out.status();
+    const ClippedDelta clipped = Clip(laid_out->values(), kClip).value();
+    vectors.emplace_back(persona,
+                         std::vector<float>(clipped.values().begin(), clipped.values().end()));
+  }
+  double largest = 0, largest_between = 0;
+  for (const auto& [persona, vector] : vectors) {
+    largest = std::max(largest, Norm(vector));
+    for (const auto& [other_persona, other] : vectors) {
+      std::vector<float> difference = vector;
+      for (size_t j = 0; j < difference.size(); ++j) difference[j] -= other[j];
+      const double norm = Norm(difference);
+      EXPECT_LE(norm, 2 * kClip * (1 + 1e-6));
+      if (persona == other_persona) continue;
+      EXPECT_LE(norm, std::sqrt(2) * kClip * (1 + 1e-6));
+      largest_between = std::max(largest_between, norm);
+    }
+  }
+  EXPECT_LE(largest, kClip * (1 + 1e-6));
+  EXPECT_GT(largest, 0.99 * kClip) << "the bound is reached, or the test tries too little";
+  EXPECT_GT(largest_between, 0.95 * std::sqrt(2) * kClip);
+}
+
 class PrepareContributionTest : public testing::Test {
  protected:
   PrepareContributionTest() {
@@ -168,6 +206,26 @@ TEST_F(PrepareContributionTest, OneClientOfHugeDeltaStaysInsideTheClipNorm) {
   const std::vector<float> sum = RoundTrip({{1, DeltaOf({1e9f, 1e9f, 1e9f, 1e9f, 1e9f})}});
   EXPECT_LE(Norm(sum), kClip + std::sqrt(32) / 1000);
   EXPECT_NEAR(sum[16], kLayout.count_weight, 0.02);
+}
+
+// What is masked is bounded in integers, too: by the norm that the accountant reckons with.
+TEST_F(PrepareContributionTest, RoundedContributionsKeepToTheAccountantsNorm) {
+  round_.encoding.scale = 2;  // coarse: rounding matters
+  const double bound = RoundedNormBound(kClip * round_.encoding.scale, 32);
+  double largest = 0;
+  for (int i = 0; i < 300; ++i) {
+    const auto encoded =
+        PrepareContribution(DeltaOf({1e9f, -1e9f, 1e9f, 0, 1e9f}), i % 3, round_, &random_);
+    ASSERT_TRUE(encoded.ok()) << encoded.status();
+    double squares = 0;
+    for (const uint32_t word : encoded->words()) {
+      const double value = word >= 0x800000 ? static_cast<double>(word) - 0x1000000 : word;
+      squares += value * value;
+    }
+    largest = std::max(largest, std::sqrt(squares));
+  }
+  EXPECT_LE(largest, bound);
+  EXPECT_GT(largest, kClip * round_.encoding.scale) << "rounding did lengthen some";
 }
 
 TEST_F(PrepareContributionTest, PassesRefusalsOn) {
