@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/crypto/sign.h"
+#include "common/tokens/token.h"
 #include "common/tokens/token_keys.h"
 #include "common/tokens/voprf.h"
 
@@ -32,11 +33,6 @@ class TokenQuota {
   // Records the charge and returns true, or records nothing and returns false if the device's sum
   // for that epoch would pass `limit`.  True, and nothing recorded, for a request known before.
   virtual absl::StatusOr<bool> TryCharge(const Charge& charge, uint32_t limit) = 0;
-};
-
-struct IssueRequest {
-  uint64_t epoch = 0;
-  std::vector<GroupElement> blinded;
 };
 
 // Not thread-safe.

@@ -7,9 +7,11 @@
 
 namespace lorikeet {
 
-absl::StatusOr<TokenRedeemer> TokenRedeemer::Create(SecretBytes seed) {
+absl::StatusOr<TokenRedeemer> TokenRedeemer::Create(const TokenSchedule& schedule,
+                                                    SecretBytes seed) {
+  RETURN_IF_ERROR(schedule.Check());
   ASSIGN_OR_RETURN(TokenEpochKeys keys, TokenEpochKeys::Create(std::move(seed)));
-  return TokenRedeemer(std::move(keys));
+  return TokenRedeemer(schedule, std::move(keys));
 }
 
 absl::StatusOr<Hash256> TokenRedeemer::KeyIdOf(uint64_t epoch) {

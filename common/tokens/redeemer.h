@@ -20,10 +20,11 @@ namespace lorikeet {
 // Not thread-safe.
 class TokenRedeemer {
  public:
-  // INVALID_ARGUMENT: the seed is not 32 bytes.
-  static absl::StatusOr<TokenRedeemer> Create(SecretBytes seed);
+  // INVALID_ARGUMENT: the seed is not 32 bytes, or a schedule out of range.
+  static absl::StatusOr<TokenRedeemer> Create(const TokenSchedule& schedule, SecretBytes seed);
 
-  // What a description promises its devices.
+  const TokenSchedule& schedule() const { return schedule_; }
+  // What a round's description promises its devices.
   absl::StatusOr<Hash256> KeyIdOf(uint64_t epoch);
 
   // OK: a genuine token of `epoch` for the session keys with hash `keys_hash`.
@@ -32,7 +33,9 @@ class TokenRedeemer {
   absl::Status Check(const Token& token, uint64_t epoch, const Hash256& keys_hash);
 
  private:
-  explicit TokenRedeemer(TokenEpochKeys keys) : keys_(std::move(keys)) {}
+  TokenRedeemer(const TokenSchedule& schedule, TokenEpochKeys keys)
+      : schedule_(schedule), keys_(std::move(keys)) {}
+  TokenSchedule schedule_;
   TokenEpochKeys keys_;
 };
 

@@ -3,9 +3,19 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "common/base/random.h"
 #include "common/base/status_macros.h"
+#include "common/base/strings.h"
+#include "common/crypto/hkdf.h"
 
 namespace lorikeet {
+namespace {
+
+constexpr char kMemberPrefix[] = "member:";
+
+}  // namespace
 
 std::array<uint8_t, kTokenInputBytes> TokenInput(const TokenNonce& nonce, uint64_t epoch,
                                                  const Hash256& keys_hash) {
@@ -16,15 +26,35 @@ std::array<uint8_t, kTokenInputBytes> TokenInput(const TokenNonce& nonce, uint64
   return input;
 }
 
+std::string TokenMember(const Token& token) {
+  return absl::StrCat(kMemberPrefix, ToHex(Hasher()
+                                               .Update("lorikeet round member")
+                                               .Update(token.nonce)
+                                               .Update(token.output)
+                                               .Finish()));
+}
+
+bool IsTokenMember(std::string_view name) {
+  if (!name.starts_with(kMemberPrefix)) return false;
+  const auto digits = name.substr(sizeof kMemberPrefix - 1);
+  return digits.size() == 2 * sizeof(Hash256) && HashFromHex(digits).ok();
+}
+
 Hash256 TokenKeyId(const GroupElement& public_key) {
   return Hasher().Update("lorikeet token key").Update(public_key.bytes()).Finish();
 }
 
 absl::StatusOr<PendingToken> PrepareToken(uint64_t epoch, const Hash256& keys_hash,
-                                          RandomSource* random) {
+                                          const SecretBytes& seed) {
+  if (seed.size_bytes() != kTokenSeedBytes) {
+    return absl::InvalidArgumentError(absl::StrFormat("seed of a token: expected %d bytes, got %d",
+                                                      kTokenSeedBytes, seed.size_bytes()));
+  }
+  const SecretBytes stream = HkdfSha256(seed, {}, AsBytes("lorikeet token"), kTokenSeedBytes);
+  SeededRandom random(stream.Open(SecretAccess("prepare a token")).first<kTokenSeedBytes>());
   TokenNonce nonce;
-  random->Fill(nonce);
-  ASSIGN_OR_RETURN(BlindedInput blinded, VoprfBlind(TokenInput(nonce, epoch, keys_hash), random));
+  random.Fill(nonce);
+  ASSIGN_OR_RETURN(BlindedInput blinded, VoprfBlind(TokenInput(nonce, epoch, keys_hash), &random));
   return PendingToken{
       .nonce = nonce, .epoch = epoch, .keys_hash = keys_hash, .blinded = std::move(blinded)};
 }

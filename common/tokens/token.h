@@ -13,16 +13,19 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/hash.h"
-#include "common/base/random.h"
+#include "common/crypto/secret_bytes.h"
 #include "common/tokens/voprf.h"
 
 namespace lorikeet {
 
 inline constexpr size_t kTokenNonceBytes = 32;
+inline constexpr size_t kTokenSeedBytes = 32;
 inline constexpr size_t kTokenInputBytes = kTokenNonceBytes + 8 + sizeof(Hash256);
 using TokenNonce = std::array<uint8_t, kTokenNonceBytes>;
 
@@ -37,6 +40,12 @@ struct Token {
 std::array<uint8_t, kTokenInputBytes> TokenInput(const TokenNonce& nonce, uint64_t epoch,
                                                  const Hash256& keys_hash);
 
+// Whom a token admits, "member:" and 64 hex digits: the device's name for the rest of its round.
+// Nobody but the token's owner and its redeemer can know it.
+std::string TokenMember(const Token& token);
+// Whether it has that form; enrolled devices' names have not.
+bool IsTokenMember(std::string_view name);
+
 // Names a public key.
 Hash256 TokenKeyId(const GroupElement& public_key);
 
@@ -48,10 +57,16 @@ struct PendingToken {
   BlindedInput blinded;
 };
 
-// Nonce and blind come from `random`: the same stream gives the same request again, which an issuer
-// does not count twice.
+// What a device asks an issuer for.
+struct IssueRequest {
+  uint64_t epoch = 0;
+  std::vector<GroupElement> blinded;
+};
+
+// Nonce and blind follow from the seed: the same seed gives the same request again, which an issuer
+// does not count twice.  INVALID_ARGUMENT: the seed is not 32 bytes.
 absl::StatusOr<PendingToken> PrepareToken(uint64_t epoch, const Hash256& keys_hash,
-                                          RandomSource* random);
+                                          const SecretBytes& seed);
 
 // One token for each pending one, in order.  DATA_LOSS: the issuer did not use `public_key` for all
 // of them; INVALID_ARGUMENT: the counts differ.

@@ -142,21 +142,29 @@ absl::StatusOr<TokenKeySet> VerifyTokenKeys(const SignedTokenKeys& keys,
   return TokenKeySet::Decode(keys.bytes);
 }
 
-absl::Status CheckAgainstMemory(const TokenKeySet& keys, TokenKeyMemory* memory) {
+absl::Status CheckAndRemember(const TokenKeySet& keys, TokenKeyMemory* memory) {
   const Hash256 schedule =
       Hasher()
           .UpdateUint64(static_cast<uint64_t>(keys.schedule.start_unix_seconds))
           .UpdateUint64(keys.schedule.epoch_seconds)
           .UpdateUint64(keys.schedule.tokens_per_epoch)
           .Finish();
-  ASSIGN_OR_RETURN(const Hash256 known, memory->RememberFirst("schedule", schedule));
-  if (known != schedule) return RememberedDiffers("the schedule");
-  for (const auto& key : keys.keys) {
-    const std::string name = absl::StrFormat("epoch %d", key.epoch);
-    const Hash256 id = TokenKeyId(key.public_key);
-    ASSIGN_OR_RETURN(const Hash256 first, memory->RememberFirst(name, id));
-    if (first != id) return RememberedDiffers("the key of " + name);
+  if (memory->schedule && *memory->schedule != schedule) return RememberedDiffers("the schedule");
+  TokenKeyMemory next{.schedule = schedule, .keys = memory->keys};
+  const uint64_t oldest = keys.keys.front().epoch;
+  if (!next.keys.empty() && oldest < next.keys.begin()->first) {
+    return absl::DataLossError(
+        absl::StrFormat("token keys: expected epochs from %d on, got one of epoch %d again",
+                        next.keys.begin()->first, oldest));
   }
+  for (const auto& key : keys.keys) {
+    const Hash256 id = TokenKeyId(key.public_key);
+    if (next.keys.try_emplace(key.epoch, id).first->second != id) {
+      return RememberedDiffers(absl::StrFormat("the key of epoch %d", key.epoch));
+    }
+  }
+  next.keys.erase(next.keys.begin(), next.keys.lower_bound(oldest));
+  *memory = std::move(next);
   return absl::OkStatus();
 }
 

@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -73,16 +74,16 @@ SignedTokenKeys SignTokenKeys(const TokenKeySet& keys, const SigningKey& signer)
 absl::StatusOr<TokenKeySet> VerifyTokenKeys(const SignedTokenKeys& keys,
                                             const Ed25519PublicKey& issuer);
 
-// What a device remembers of one issuer, for ever.
-class TokenKeyMemory {
- public:
-  virtual ~TokenKeyMemory() = default;
-  // What was remembered under `name`; if nothing was, `value`, durably remembered from now on.
-  virtual absl::StatusOr<Hash256> RememberFirst(std::string_view name, const Hash256& value) = 0;
+// What a device remembers of one issuer.  Whoever owns it stores it before the keys are used.
+struct TokenKeyMemory {
+  std::optional<Hash256> schedule;   // hash of it
+  std::map<uint64_t, Hash256> keys;  // epoch -> TokenKeyId
 };
 
-// DATA_LOSS: the schedule or the key of an epoch differs from what this device was shown before.
-absl::Status CheckAgainstMemory(const TokenKeySet& keys, TokenKeyMemory* memory);
+// An epoch has one key, for ever: what differs from what was shown before is refused, and so is a
+// set that goes back to epochs before the oldest remembered, which is why those can be forgotten.
+// DATA_LOSS: refused; the memory is unchanged.
+absl::Status CheckAndRemember(const TokenKeySet& keys, TokenKeyMemory* memory);
 
 // Secret side: keys follow from one seed and the epoch.  Not thread-safe.
 class TokenEpochKeys {

@@ -77,7 +77,7 @@ int Run(int turns) {
                                      .clock = &clock,
                                      .random = &random},
                                     seed.Clone());
-  auto redeemer = TokenRedeemer::Create(seed.Clone());
+  auto redeemer = TokenRedeemer::Create(schedule, seed.Clone());
   LORIKEET_CHECK(issuer.ok() && redeemer.ok());
   const uint64_t epoch = schedule.EpochAt(clock.Now()).value();
   const GroupElement key =
@@ -94,14 +94,16 @@ int Run(int turns) {
   rows.push_back({"multiplication", 1, 0, [&] {
                     for (uint32_t i = 0; i < kBatch; ++i) element = element.Times(scalar);
                   }});
-  rows.push_back({"device: blind", 1, 0, [&] {
-                    pending.clear();
-                    request.blinded.clear();
-                    for (uint32_t i = 0; i < kBatch; ++i) {
-                      pending.push_back(PrepareToken(epoch, {}, &random).value());
-                      wire[i] = pending.back().blinded.element.bytes();
-                    }
-                  }});
+  rows.push_back(
+      {"device: blind", 1, 0, [&] {
+         pending.clear();
+         request.blinded.clear();
+         for (uint32_t i = 0; i < kBatch; ++i) {
+           pending.push_back(
+               PrepareToken(epoch, {}, SecretBytes::Random(kTokenSeedBytes, &random)).value());
+           wire[i] = pending.back().blinded.element.bytes();
+         }
+       }});
   rows.push_back({"issuer: decode, evaluate, prove", 2, kIssuanceGoal, [&] {
                     for (const auto& bytes : wire) {
                       request.blinded.push_back(GroupElement::Decode(bytes).value());

@@ -32,16 +32,6 @@ class QuotaInMemory final : public TokenQuota {
   std::map<std::pair<std::string, uint64_t>, std::map<Hash256, uint32_t>> charged_;
 };
 
-class MemoryInMemory final : public TokenKeyMemory {
- public:
-  absl::StatusOr<Hash256> RememberFirst(std::string_view name, const Hash256& value) override {
-    return known_.try_emplace(std::string(name), value).first->second;
-  }
-
- private:
-  std::map<std::string, Hash256> known_;
-};
-
 class TokenTest : public testing::Test {
  protected:
   TokenTest() : clock_(absl::FromUnixSeconds(10'000)) {}
@@ -66,7 +56,9 @@ class TokenTest : public testing::Test {
   std::vector<PendingToken> Prepare(int count, uint64_t epoch) {
     std::vector<PendingToken> pending;
     for (int i = 0; i < count; ++i) {
-      pending.push_back(PrepareToken(epoch, HashOf("keys" + std::to_string(i)), &random_).value());
+      pending.push_back(PrepareToken(epoch, HashOf("keys" + std::to_string(i)),
+                                     SecretBytes::Random(kTokenSeedBytes, &random_))
+                            .value());
     }
     return pending;
   }
@@ -87,7 +79,7 @@ class TokenTest : public testing::Test {
   QuotaInMemory quota_;
   TokenSchedule schedule_{.start_unix_seconds = 0, .epoch_seconds = 1000, .tokens_per_epoch = 4};
   std::unique_ptr<TokenIssuer> issuer_ = MakeIssuer(7, schedule_);
-  TokenRedeemer redeemer_ = TokenRedeemer::Create(Seed(7)).value();
+  TokenRedeemer redeemer_ = TokenRedeemer::Create(schedule_, Seed(7)).value();
 };
 
 TEST_F(TokenTest, ATokenIsAdmittedForItsEpochAndItsKeys) {
@@ -179,18 +171,24 @@ TEST_F(TokenTest, KeysRotateOnTheSchedule) {
 }
 
 TEST_F(TokenTest, AKeySwappedForOneDeviceIsDetected) {
-  MemoryInMemory memory;
-  EXPECT_TRUE(CheckAgainstMemory(Keys(issuer_.get()), &memory).ok());
-  EXPECT_TRUE(CheckAgainstMemory(Keys(issuer_.get()), &memory).ok());
+  TokenKeyMemory memory;
+  EXPECT_TRUE(CheckAndRemember(Keys(issuer_.get()), &memory).ok());
+  EXPECT_TRUE(CheckAndRemember(Keys(issuer_.get()), &memory).ok());
   clock_.Advance(absl::Seconds(1000));
-  EXPECT_TRUE(CheckAgainstMemory(Keys(issuer_.get()), &memory).ok());
+  EXPECT_TRUE(CheckAndRemember(Keys(issuer_.get()), &memory).ok());
   const auto swapped = MakeIssuer(8, schedule_);  // the same signature, other keys
-  const absl::Status status = CheckAgainstMemory(Keys(swapped.get()), &memory);
+  const absl::Status status = CheckAndRemember(Keys(swapped.get()), &memory);
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_NE(status.message().find("epoch 11"), absl::string_view::npos) << status;
+  // An epoch that is over cannot come back with another key.
+  clock_.Set(absl::FromUnixSeconds(10'000));
+  EXPECT_EQ(CheckAndRemember(Keys(issuer_.get()), &memory).code(), absl::StatusCode::kDataLoss);
+  clock_.Set(absl::FromUnixSeconds(11'000));
+  EXPECT_TRUE(CheckAndRemember(Keys(issuer_.get()), &memory).ok());
+  EXPECT_EQ(memory.keys.size(), 3u);
   TokenSchedule faster = schedule_;
   faster.tokens_per_epoch = 5;
-  EXPECT_EQ(CheckAgainstMemory(Keys(MakeIssuer(7, faster).get()), &memory).code(),
+  EXPECT_EQ(CheckAndRemember(Keys(MakeIssuer(7, faster).get()), &memory).code(),
             absl::StatusCode::kDataLoss);
 }
 
@@ -203,10 +201,27 @@ TEST_F(TokenTest, TokensOfAnotherKeyThanThePublishedAreRefusedByTheDevice) {
       absl::StatusCode::kDataLoss);
 }
 
-TEST_F(TokenTest, TheSameRandomnessGivesTheSameRequest) {
-  SeededRandom one("purse", 1), again("purse", 1);
-  EXPECT_EQ(PrepareToken(3, HashOf("keys"), &one).value().blinded.element,
-            PrepareToken(3, HashOf("keys"), &again).value().blinded.element);
+TEST_F(TokenTest, TheSameSeedGivesTheSameRequest) {
+  const auto element = [](uint64_t epoch, std::string_view keys, uint8_t seed) {
+    return PrepareToken(epoch, HashOf(keys), Seed(seed)).value().blinded.element;
+  };
+  EXPECT_EQ(element(3, "keys", 1), element(3, "keys", 1));
+  EXPECT_FALSE(element(3, "keys", 1) == element(4, "keys", 1));
+  EXPECT_FALSE(element(3, "keys", 1) == element(3, "others", 1));
+  EXPECT_FALSE(element(3, "keys", 1) == element(3, "keys", 2));
+  EXPECT_FALSE(PrepareToken(3, HashOf("keys"), SecretBytes(31)).ok());
+}
+
+TEST_F(TokenTest, MembersAreNamedByTheirTokens) {
+  const auto tokens = Fetch("a", 2, 10);
+  const std::string name = TokenMember(tokens[0]);
+  EXPECT_EQ(name, TokenMember(tokens[0]));
+  EXPECT_NE(name, TokenMember(tokens[1]));
+  EXPECT_TRUE(IsTokenMember(name));
+  EXPECT_FALSE(IsTokenMember(name.substr(1)));
+  EXPECT_FALSE(IsTokenMember(name + "0"));
+  EXPECT_FALSE(IsTokenMember(name.substr(0, name.size() - 1) + "x"));
+  EXPECT_FALSE(IsTokenMember("device-1"));
 }
 
 TEST_F(TokenTest, SignedKeysRefuseEveryFlippedBitAndTruncation) {
