@@ -36,4 +36,11 @@ absl::StatusOr<SecretBytes> KeyExchangeKey::Agree(const X25519PublicKey& peer) c
   return shared;
 }
 
+bool IsUsablePublicKey(const X25519PublicKey& key) {
+  InitSodium();
+  X25519PublicKey product;
+  const std::array<uint8_t, crypto_scalarmult_SCALARBYTES> any_scalar = {};  // is clamped
+  return crypto_scalarmult(product.data(), any_scalar.data(), key.data()) == 0;
+}
+
 }  // namespace lorikeet

@@ -31,6 +31,9 @@ class KeyExchangeKey {
   SecretBytes secret_;
 };
 
+// False for a point of small order, with which every agreement fails.
+bool IsUsablePublicKey(const X25519PublicKey& key);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_COMMON_CRYPTO_KEY_EXCHANGE_H_

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
-#include "common/crypto/aead.h"
+#include "common/crypto/key_exchange.h"
 #include "common/crypto/sign.h"
 #include "common/secagg/derive.h"
 #include "common/secagg/server_state.h"
@@ -146,6 +146,10 @@ absl::StatusOr<uint32_t> SecAggServer::AddAdvertisement(const KeyAdvertisement& 
   if (s.arrived == s.parameters.cohort_max) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("cohort: all %d places are taken", s.parameters.cohort_max));
+  }
+  // With such a key its neighbours could agree on nothing, and would leave the round.
+  if (!IsUsablePublicKey(message.mask_key) || !IsUsablePublicKey(message.transport_key)) {
+    return absl::InvalidArgumentError("advertisement: expected keys of large order");
   }
   const std::set<std::array<uint8_t, 32>> keys = {message.mask_key, message.transport_key,
                                                   message.signing_key};
