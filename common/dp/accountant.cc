@@ -83,10 +83,23 @@ absl::StatusOr<double> CalibrateNoise(
     return absl::InvalidArgumentError(
         absl::StrFormat("calibration: no noise up to %g reaches epsilon %g", range.most, epsilon));
   }
+  // Epsilon is close to a power of the noise: false position on logarithms, with a bisection
+  // whenever that does not shrink the interval fast.
+  double at_low = least, at_high = most, width = std::log(high / low);
   for (int i = 0; i < kBisections && high / low > 1 + range.relative_error; ++i) {
-    const double middle = std::sqrt(low * high);
+    const double edge = 1 + range.relative_error / 2;
+    double middle = std::sqrt(low * high);
+    if (i % 4 != 3 && std::isfinite(at_low) && at_high > 0) {
+      const double part = std::log(at_low / epsilon) / std::log(at_low / at_high);
+      middle = std::clamp(low * std::pow(high / low, part), low * edge, high / edge);
+    } else if (i % 4 == 3) {
+      const bool is_fast = std::log(high / low) < width / 8;
+      width = std::log(high / low);
+      if (is_fast) continue;
+    }
     ASSIGN_OR_RETURN(const double value, epsilon_of(middle));
     (value <= epsilon ? high : low) = middle;
+    (value <= epsilon ? at_high : at_low) = value;
   }
   return high;
 }

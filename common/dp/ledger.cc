@@ -4,11 +4,34 @@
 
 namespace lorikeet {
 
+namespace {
+
+// Both have increasing orders.
+absl::StatusOr<RdpCurve> AddAtCommonOrders(const RdpCurve& a, const RdpCurve& b) {
+  RdpCurve sum;
+  for (size_t i = 0, j = 0; i < a.orders.size() && j < b.orders.size();) {
+    if (a.orders[i] < b.orders[j]) {
+      ++i;
+    } else if (b.orders[j] < a.orders[i]) {
+      ++j;
+    } else {
+      sum.orders.push_back(a.orders[i]);
+      sum.values.push_back(a.values[i++] + b.values[j++]);
+    }
+  }
+  if (sum.orders.empty()) {
+    return absl::InvalidArgumentError("ledger: expected curves with orders in common");
+  }
+  return sum;
+}
+
+}  // namespace
+
 absl::Status PrivacyLedger::Spend(const RdpCurve& release) {
   if (releases == 0) {
     spent = release;
   } else {
-    RETURN_IF_ERROR(spent.Compose(release));
+    ASSIGN_OR_RETURN(spent, AddAtCommonOrders(spent, release));
   }
   ++releases;
   return absl::OkStatus();

@@ -1,8 +1,8 @@
 // What a task, or a device, has spent of its privacy budget.  Pure: whoever owns it stores it.
 //
-// Releases of the Skellam mechanism compose by adding their curves; a round that would exceed the
-// budget must not start. The coordinator keeps one ledger per task; every device keeps its own, and
-// does not trust the coordinator's.
+// Releases of any mechanisms compose by adding their Renyi curves at the orders that all of them
+// have; a round that would exceed the budget must not start.  Nothing here is amplified by
+// sampling: devices select themselves.
 #ifndef LORIKEET_COMMON_DP_LEDGER_H_
 #define LORIKEET_COMMON_DP_LEDGER_H_
 
@@ -23,7 +23,7 @@ struct PrivacyLedger {
   RdpCurve spent;        // empty: nothing yet
   int64_t releases = 0;  // how many curves are in it
 
-  // INVALID_ARGUMENT: a curve over other orders than those before.
+  // INVALID_ARGUMENT: a curve that has no order in common with those before.
   absl::Status Spend(const RdpCurve& release);
   // Total epsilon at delta; 0 when nothing was spent.
   absl::StatusOr<double> SpentEpsilon(double delta) const;

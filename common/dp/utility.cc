@@ -8,6 +8,11 @@
 #include "common/dp/accountant.h"
 
 namespace lorikeet {
+namespace {
+
+constexpr double kLargestSensibleEpsilon = 20;  // more protects nobody: not worth advising
+
+}  // namespace
 
 double NoiseRatio(double deviation, int64_t dimension, double devices) {
   return deviation * std::sqrt(static_cast<double>(dimension)) / devices;
@@ -36,9 +41,14 @@ absl::StatusOr<Utility> UtilityOf(const UtilityRequest& r) {
 }
 
 std::string UtilityAdvice(const Utility& utility) {
-  return absl::StrFormat(
-      "%d or more devices, at most %d numbers in a core, or epsilon of %.3g or more",
-      utility.clients_needed, utility.dimension_needed, utility.epsilon_needed);
+  std::string advice = absl::StrFormat("%d or more devices", utility.clients_needed);
+  if (utility.dimension_needed >= 1) {
+    absl::StrAppendFormat(&advice, ", at most %d numbers in a core", utility.dimension_needed);
+  }
+  if (utility.epsilon_needed <= kLargestSensibleEpsilon) {
+    absl::StrAppendFormat(&advice, ", or epsilon of %.3g or more", utility.epsilon_needed);
+  }
+  return advice;
 }
 
 }  // namespace lorikeet

@@ -42,8 +42,7 @@ struct Utility {
 // INVALID_ARGUMENT: out of range.
 absl::StatusOr<Utility> UtilityOf(const UtilityRequest& request);
 
-// "at least 4096 devices, at most 512 numbers in a core, or epsilon of 3.2 or more": what to
-// change.
+// What to change: "4096 or more devices, at most 512 numbers in a core, or epsilon of 3.2 or more".
 std::string UtilityAdvice(const Utility& utility);
 
 }  // namespace lorikeet

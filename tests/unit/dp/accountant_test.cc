@@ -249,8 +249,27 @@ TEST(LedgerTest, ComposesAndRefusesWhatWouldExceed) {
               EpsilonFromRdp(SkellamRdp(all).value(), 1e-6)->epsilon, 1e-9);
   EXPECT_GT(rounds, 3);
   EXPECT_LE(ledger.SpentEpsilon(1e-6).value(), budget.epsilon);
-  EXPECT_FALSE(ledger.Spend(GaussianRdp(1, 1, 1).value()).ok());
+  EXPECT_FALSE(ledger.Spend({.orders = {1.5}, .values = {0}}).ok());
   EXPECT_EQ(ledger.releases, rounds);
+}
+
+// Skellam rounds have integer orders, Gaussian ones others too: both are counted.
+TEST(LedgerTest, ComposesDifferentMechanisms) {
+  const DistributedMechanism skellam{
+      .scale = 1000, .sigma_local = .3, .clients = 100, .clip_norm = 1, .dimension = 1024};
+  DistributedMechanism discrete = skellam;
+  discrete.noise = NoiseKind::kDiscreteGaussian;
+  PrivacyLedger ledger;
+  for (const RdpCurve& curve : {DistributedRdp(skellam).value(), DistributedRdp(discrete).value(),
+                                GaussianRdp(3, 1, 1).value()}) {
+    ASSERT_TRUE(ledger.Spend(curve).ok());
+  }
+  EXPECT_EQ(ledger.releases, 3);
+  // At this scale all three are Gaussians of noise 3, or nearly: a hair above three of them, by
+  // the Renyi bound; never below the exact value.
+  const double spent = ledger.SpentEpsilon(1e-6).value();
+  EXPECT_GE(spent, GaussianEpsilon(3, 3, 1e-6).value());
+  EXPECT_NEAR(spent, RdpEpsilon(3, 1, 3, 1e-6), 0.03);
 }
 
 }  // namespace
