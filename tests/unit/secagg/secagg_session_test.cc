@@ -75,7 +75,7 @@ TEST_P(DropoutPatternTest, SumIsExactForEveryPattern) {
   }
   EXPECT_GT(succeeded, 0);
 }
-INSTANTIATE_TEST_SUITE_P(Cohorts, DropoutPatternTest, testing::Values(3, 4, 5, 6, 8));
+INSTANTIATE_TEST_SUITE_P(Cohorts, DropoutPatternTest, testing::Values(3, 4, 5, 6, 7, 8));
 
 TEST(SecAggSessionTest, EveryOrderedPatternOfThree) {
   SessionOptions options = Complete(3, 2, 2);

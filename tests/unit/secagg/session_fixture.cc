@@ -88,7 +88,7 @@ absl::StatusOr<AggregateSum> Run::Go() {
     options.on_response(&*message);
     Deliver(i, server->AddUnmaskResponse(*message));
   }
-  return server->Finish();
+  return server->Finish(options.pool);
 }
 
 }  // namespace

@@ -34,6 +34,7 @@ struct SessionOptions {
   SecAggParameters parameters;
   std::vector<int> steps;
   uint64_t seed = 1;
+  ThreadPool* pool = nullptr;  // for the server's unmasking
   // Called on messages on their way; may change them.
   std::function<void(uint32_t ticket, KeyDirectory*)> on_directory = [](uint32_t, KeyDirectory*) {};
   std::function<void(ShareKeysMessage*)> on_shares = [](ShareKeysMessage*) {};
