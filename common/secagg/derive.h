@@ -1,6 +1,8 @@
 // What both sides of a session derive alike: leaves, commitments, keys, statements.
 //
-// Everything is bound to the session id, and each use has its own label.
+// Everything is bound to the session id, and each use has its own label.  Masks and share boxes
+// have keys of their own, at the price of a second agreement a neighbour: the mask key of a client
+// that drops out is made public, and must not open the boxes that it was sent.
 #ifndef LORIKEET_COMMON_SECAGG_DERIVE_H_
 #define LORIKEET_COMMON_SECAGG_DERIVE_H_
 

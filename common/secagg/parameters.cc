@@ -22,7 +22,8 @@ double LogFactorial(int64_t n) { return std::lgamma(static_cast<double>(n) + 1);
 struct Setting {
   int64_t clients = 0;
   int64_t corrupt = 0;
-  int64_t dropped = 0;
+  int64_t dropped = 0;                // at most
+  int64_t surviving = 0;              // at least
   double log_security_per_event = 0;  // natural logarithm
   double log_correctness = 0;
   bool semi_malicious = true;
@@ -65,8 +66,7 @@ std::optional<int> ThresholdFor(const Setting& s, int64_t degree) {
                 [&](int64_t count) { return corrupt.LogAtLeast(count) < log_security; }) -
       1;
   // (c) upper: the fewest surviving neighbours anyone has.
-  const Hypergeometric surviving{
-      .population = s.clients, .marked = s.clients - s.dropped, .draws = degree};
+  const Hypergeometric surviving{.population = s.clients, .marked = s.surviving, .draws = degree};
   const double log_correctness = s.log_correctness - log_clients;
   const int64_t upper = FirstTrue(
       0, degree, [&](int64_t count) { return surviving.LogAtMost(count) >= log_correctness; });
@@ -97,9 +97,10 @@ absl::Status Validate(const GraphRequest& r) {
   }
   const double load = r.corrupt_fraction + (r.semi_malicious ? 2 : 1) * r.dropout_fraction;
   if (load > 0.9) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("infeasible: expected corrupt + %sdropout fraction <= 0.9, got %g",
-                        r.semi_malicious ? "2 x " : "", load));
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "infeasible: expected corrupt + %sdropout fraction <= 0.9, got %g; plan for "
+        "fewer dropouts, admit more clients and give up rounds that lose more",
+        r.semi_malicious ? "2 x " : "", load));
   }
   return absl::OkStatus();
 }
@@ -112,8 +113,8 @@ absl::StatusOr<GraphParameters> ChooseGraph(const GraphRequest& request) {
   const Setting setting{
       .clients = request.clients,
       .corrupt = static_cast<int64_t>(std::floor((request.corrupt_fraction + kRounding) * n)),
-      .dropped = request.clients -
-                 static_cast<int64_t>(std::ceil((1 - request.dropout_fraction - kRounding) * n)),
+      .dropped = static_cast<int64_t>(std::floor((request.dropout_fraction + kRounding) * n)),
+      .surviving = static_cast<int64_t>(std::ceil((1 - request.dropout_fraction - kRounding) * n)),
       .log_security_per_event = -(request.security_bits + 1) * std::numbers::ln2,
       .log_correctness = -request.correctness_bits * std::numbers::ln2,
       .semi_malicious = request.semi_malicious};
@@ -123,8 +124,9 @@ absl::StatusOr<GraphParameters> ChooseGraph(const GraphRequest& request) {
     }
   }
   return absl::InvalidArgumentError(
-      absl::StrFormat("infeasible: no degree below %d meets both bounds; use a complete graph",
-                      request.clients - 1));
+      absl::StrFormat("infeasible: no degree below %d leaves room between the corrupt and the "
+                      "surviving neighbours of %d clients; use a complete graph or a larger cohort",
+                      request.clients - 1, request.clients));
 }
 
 absl::StatusOr<int> CompleteGraphThreshold(int cohort_max, double corrupt_fraction) {
