@@ -45,6 +45,9 @@ absl::Status ReadEncoding(const proto::RoundDescription& from, EncodingParameter
   to->sigma_local = from.sigma_local();
   to->modulus_bits = static_cast<int>(from.modulus_bits());
   ASSIGN_OR_RETURN(to->rotation_seed, FixedBytes<32>(from.rotation_seed(), "rotation_seed"));
+  RETURN_IF_ERROR(
+      CheckRange(from.noise(), 0, static_cast<uint64_t>(NoiseKind::kDiscreteGaussian), "noise"));
+  to->noise = static_cast<NoiseKind>(from.noise());
   const uint64_t padded = std::bit_ceil(from.dimension());
   return CheckRange(from.secagg_dimension(), padded, padded, "secagg_dimension");
 }
@@ -112,6 +115,7 @@ void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
   to->set_scale(from.encoding.scale);
   to->set_sigma_local(from.encoding.sigma_local);
   to->set_rotation_seed(BytesToString(from.encoding.rotation_seed));
+  to->set_noise(static_cast<uint32_t>(from.encoding.noise));
   to->set_persona_count(static_cast<uint32_t>(from.layout.persona_count));
   to->set_block_size(static_cast<uint64_t>(from.layout.block_size));
   to->set_count_weight(from.layout.count_weight);

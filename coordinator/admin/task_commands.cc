@@ -1,8 +1,15 @@
 // task create|list|pause|end, ledger.
+#include <algorithm>
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/dp/accountant.h"
+#include "common/dp/ledger.h"
+#include "common/dp/modulus.h"
+#include "common/dp/utility.h"
 #include "common/wire/decode.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
@@ -30,6 +37,13 @@ absl::StatusOr<CatalogShape> CatalogFor(Workspace* workspace, TaskConfig* task) 
   }
   task->base_fingerprint = release->base_fingerprint;
   return ShapeOf(*release, workspace->blobs.get());
+}
+
+// At best: the whole cohort trains one persona.
+double PlannedNoise(const TaskConfig& task, const RoundDescription& round) {
+  const double deviation =
+      round.encoding.sigma_local * std::sqrt(task.cohort_max) / round.encoding.clip_norm;
+  return NoiseRatio(deviation, round.layout.block_size, task.cohort_max);
 }
 
 absl::Status RunCreate(const CreateOptions& options, Output& out) {
@@ -64,6 +78,14 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
   out.Line(absl::StrFormat("privacy: epsilon %.3f a round, %.3f over all, at delta %g%s",
                            round.epsilon, total, task.delta,
                            task.demonstration ? " (demonstration: no strong guarantee)" : ""));
+  ASSIGN_OR_RETURN(const OverflowBound overflow, SumOverflow(round.encoding, task.cohort_max));
+  out.Line(absl::StrFormat(
+      "modulus 2^%d at scale %g: a coordinate of the sum wraps around with probability under %.3g",
+      round.encoding.modulus_bits, round.encoding.scale, overflow.coordinate));
+  const double noise_ratio = PlannedNoise(task, round);
+  out.Line(absl::StrFormat(
+      "noise in a persona's mean, if all %d devices share it: %.3g clip norms (released up to %g)",
+      task.cohort_max, noise_ratio, task.largest_noise_ratio));
   out.SetJson({{"task", nlohmann::json::parse(record.config)},
                {"state", "active"},
                {"epsilon_per_round", round.epsilon},
@@ -72,7 +94,11 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
                {"degree", round.secagg.degree},
                {"threshold", round.secagg.threshold},
                {"dimension", round.secagg.dimension},
-               {"modulus_bits", round.secagg.modulus_bits}});
+               {"modulus_bits", round.secagg.modulus_bits},
+               {"scale", round.encoding.scale},
+               {"overflow_per_coordinate", overflow.coordinate},
+               {"overflow_probability", overflow.any},
+               {"least_noise_ratio", noise_ratio}});
   return absl::OkStatus();
 }
 
@@ -120,19 +146,46 @@ absl::Status RunSetState(const std::string& config, const std::string& name, Tas
   return absl::OkStatus();
 }
 
+// What the numbers of a task's ledger rest on.
+std::string Assumptions(const TaskConfig& config) {
+  return absl::StrFormat(
+      "%s noise of %g clip norms in the sum of %d honest survivors (at least %d, %g of them "
+      "corrupt), Renyi accounting, no amplification by sampling: devices select themselves",
+      config.noise, config.noise_multiplier, HonestSurvivors(config), config.cohort_min,
+      config.corrupt_fraction);
+}
+
+// Adds every round of the task that released something, as it was described when it opened.
+absl::Status SpendReleased(const TaskConfig& config, const std::vector<LedgerRecord>& entries,
+                           const std::vector<RoundRecord>& rounds, PrivacyLedger* ledger) {
+  for (const LedgerRecord& entry : entries) {
+    if (!entry.spent) continue;
+    const auto round = std::find_if(rounds.begin(), rounds.end(), [&](const RoundRecord& record) {
+      return record.number == entry.round_number;
+    });
+    if (round == rounds.end()) {
+      return absl::DataLossError(absl::StrFormat(
+          "ledger: expected the description of round %d, found none", entry.round_number));
+    }
+    ASSIGN_OR_RETURN(const RoundDescription description,
+                     DecodeRoundDescription(round->description.description));
+    ASSIGN_OR_RETURN(const RdpCurve curve, DistributedRdp(RoundMechanism(
+                                               description.encoding, HonestSurvivors(config), 1)));
+    RETURN_IF_ERROR(ledger->Spend(curve));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AppendLedger(Workspace* workspace, const TaskRecord& task, nlohmann::json* list,
-                          Output& out) {
+                          PrivacyLedger* all, double* delta, Output& out) {
   ASSIGN_OR_RETURN(const TaskConfig config, TaskConfigFromJson(task.config));
   ASSIGN_OR_RETURN(const auto entries, workspace->store->ListLedger(task.name));
-  ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(workspace->store.get(), task.name));
   ASSIGN_OR_RETURN(const auto rounds, workspace->store->ListRounds(task.name));
-  double total = 0;
-  if (spent > 0) {
-    // All rounds of a task have the same mechanism: compose the newest round's.
-    ASSIGN_OR_RETURN(const RoundDescription round,
-                     DecodeRoundDescription(rounds.front().description.description));
-    ASSIGN_OR_RETURN(total, EpsilonOfRounds(config, round, spent));
-  }
+  PrivacyLedger ledger;
+  RETURN_IF_ERROR(SpendReleased(config, entries, rounds, &ledger));
+  RETURN_IF_ERROR(SpendReleased(config, entries, rounds, all));
+  *delta = std::max(*delta, config.delta);
+  ASSIGN_OR_RETURN(const double total, ledger.SpentEpsilon(config.delta));
   nlohmann::json rows = nlohmann::json::array();
   for (const LedgerRecord& entry : entries) {
     rows.push_back({{"round", entry.round_number},
@@ -146,14 +199,21 @@ absl::Status AppendLedger(Workspace* workspace, const TaskRecord& task, nlohmann
                                  ? absl::StrFormat(" of %g", config.epsilon_budget)
                                  : " (no budget)";
   out.Line(absl::StrFormat("%s: epsilon %.3f%s spent in %d rounds, at delta %g%s", task.name, total,
-                           budget, spent, config.delta,
+                           budget, ledger.releases, config.delta,
                            config.demonstration ? " (demonstration)" : ""));
+  out.Line("  assumes " + Assumptions(config));
   list->push_back({{"task", task.name},
                    {"epsilon_spent", total},
                    {"epsilon_budget", config.epsilon_budget},
                    {"delta", config.delta},
-                   {"rounds_spent", spent},
+                   {"rounds_spent", ledger.releases},
                    {"demonstration", config.demonstration},
+                   {"mechanism", config.noise},
+                   {"accountant", "rdp"},
+                   {"honest_survivors", HonestSurvivors(config)},
+                   {"cohort_min", config.cohort_min},
+                   {"corrupt_fraction", config.corrupt_fraction},
+                   {"sampling_amplification", false},
                    {"entries", rows}});
   return absl::OkStatus();
 }
@@ -162,11 +222,22 @@ absl::Status RunLedger(const std::string& config, Output& out) {
   ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(config));
   ASSIGN_OR_RETURN(const auto tasks, workspace->store->ListTasks());
   nlohmann::json list = nlohmann::json::array();
+  PrivacyLedger all;
+  double delta = 0;  // the largest that a task allows
   for (const TaskRecord& task : tasks) {
-    RETURN_IF_ERROR(AppendLedger(workspace.get(), task, &list, out));
+    RETURN_IF_ERROR(AppendLedger(workspace.get(), task, &list, &all, &delta, out));
   }
   if (tasks.empty()) out.Line("no tasks, nothing spent");
-  out.SetJson({{"tasks", list}});
+  nlohmann::json total = nullptr;
+  if (all.releases > 0) {
+    ASSIGN_OR_RETURN(const double epsilon, all.SpentEpsilon(delta));
+    out.Line(absl::StrFormat(
+        "all tasks: epsilon %.3f spent in %d rounds, at delta %g, of a device that was in all of "
+        "them",
+        epsilon, all.releases, delta));
+    total = {{"epsilon_spent", epsilon}, {"delta", delta}, {"rounds_spent", all.releases}};
+  }
+  out.SetJson({{"tasks", list}, {"total", total}});
   return absl::OkStatus();
 }
 
@@ -192,6 +263,13 @@ void AddPrivacyOptions(CLI::App* command, const std::shared_ptr<CreateOptions>& 
   command->add_option("--dropout", task->dropout_fraction, "Share of dropouts planned for");
   command->add_option("--clip", task->clip_norm, "L2 norm of a device's vector");
   command->add_option("--noise", task->noise_multiplier, "Noise of the sum, in clip norms");
+  command->add_option("--noise-kind", task->noise, "skellam or discrete-gaussian")
+      ->check(CLI::IsMember({"skellam", "discrete-gaussian"}))
+      ->capture_default_str();
+  command
+      ->add_option("--largest-noise", task->largest_noise_ratio,
+                   "Release no persona whose mean holds more noise, in clip norms")
+      ->capture_default_str();
   command->add_option("--delta", task->delta, "Delta of the guarantee");
   command->add_option("--epsilon-budget", options->epsilon_budget,
                       "Over all rounds (default: 8; none in a demonstration)");

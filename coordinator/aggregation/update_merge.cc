@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
+#include "common/dp/utility.h"
 
 namespace lorikeet {
 namespace {
@@ -30,6 +31,15 @@ double MeanLoss(double weighted_sum, const UpdateLayout& layout, uint32_t surviv
   return std::clamp(weighted_sum / layout.loss_weight / survivor_count, 0.0, layout.loss_bound);
 }
 
+absl::Status MostlyNoise(double ratio, double limit) {
+  const double factor = ratio / limit;
+  return absl::AbortedError(absl::StrFormat(
+      "nothing is released: expected noise of at most %g clip norms in a persona's mean, got %.3g "
+      "at best: it takes %.1f times the devices, 1/%.1f of the numbers in a core, or 1/%.1f of the "
+      "noise (a larger epsilon)",
+      limit, ratio, factor, factor * factor, factor));
+}
+
 }  // namespace
 
 absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLayout& layout,
@@ -43,6 +53,10 @@ absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLa
   const size_t personas = static_cast<size_t>(layout.persona_count);
   const auto counts = sum.subspan(personas * block, personas);
   const auto losses = sum.subspan(personas * (block + 1), 2);
+  const double deviation =
+      options.sigma_local * std::sqrt(static_cast<double>(survivor_count)) / options.clip_norm;
+  double least_noise = std::numeric_limits<double>::infinity();
+  bool any_applied = false;
   for (size_t k = 0; k < personas; ++k) {
     PersonaMerge& persona = merged.report.personas.emplace_back();
     persona.id = catalog.personas[k].id;
@@ -51,6 +65,12 @@ absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLa
                               ? static_cast<double>(counts[k]) / layout.count_weight
                               : static_cast<double>(survivor_count);
     if (persona.noisy_count < options.min_count) continue;
+    persona.noise_ratio =
+        NoiseRatio(deviation, layout.block_size, std::max(persona.noisy_count, 1.0));
+    if (persona.noise_ratio > options.largest_noise_ratio) {
+      least_noise = std::min(least_noise, persona.noise_ratio);
+      continue;
+    }
     const double factor = options.server_learning_rate / std::max(persona.noisy_count, 1.0);
     std::vector<float> delta(block);
     double squares = 0;
@@ -61,6 +81,10 @@ absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLa
     RETURN_IF_ERROR(AddToPersona(&merged.catalog, static_cast<int>(k), delta));
     persona.applied = true;
     persona.delta_norm = std::sqrt(squares);
+    any_applied = true;
+  }
+  if (!any_applied && std::isfinite(least_noise)) {
+    return MostlyNoise(least_noise, options.largest_noise_ratio);
   }
   if (layout.loss_weight > 0) {
     merged.report.has_loss = true;
@@ -76,6 +100,7 @@ std::string MergeReportToJson(const MergeReport& report) {
     personas.push_back({{"id", persona.id},
                         {"noisy_count", persona.noisy_count},
                         {"applied", persona.applied},
+                        {"noise_ratio", persona.noise_ratio},
                         {"delta_norm", persona.delta_norm}});
   }
   nlohmann::json document = {{"personas", std::move(personas)},

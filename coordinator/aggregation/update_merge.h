@@ -5,6 +5,7 @@
 #ifndef LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
 #define LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
 
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,13 +20,18 @@ namespace lorikeet {
 struct MergeOptions {
   double server_learning_rate = 1;
   double min_count = 2;  // personas with a noisy count under this are left as they are
+  // Those whose mean holds more noise than this, as a norm over the clip norm, are too.
+  double largest_noise_ratio = std::numeric_limits<double>::infinity();
+  double sigma_local = 0;  // of the noise that every survivor added
+  double clip_norm = 1;
 };
 
 struct PersonaMerge {
   std::string id;
   double noisy_count = 0;
   bool applied = false;
-  double delta_norm = 0;  // L2 norm of what was added
+  double noise_ratio = 0;  // noise norm of the mean over the clip norm; 0: not asked for
+  double delta_norm = 0;   // L2 norm of what was added
 };
 
 struct MergeReport {
@@ -41,12 +47,13 @@ struct MergedCatalog {
 };
 
 // `sum` as decoded (common/dp DecodeSum), in the order of UpdateLayout.
-// INVALID_ARGUMENT: the layout does not fit the catalog or the sum; survivor_count is 0.
+// INVALID_ARGUMENT: the layout does not fit the catalog or the sum; survivor_count is 0.  ABORTED:
+// whatever could be released is mostly noise (common/dp/utility.h); says what to change.
 absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLayout& layout,
                                           std::span<const float> sum, uint32_t survivor_count,
                                           const MergeOptions& options);
 
-// The report as JSON: {"personas": [{"id", "noisy_count", "applied", "delta_norm"}],
+// The report as JSON: {"personas": [{"id", "noisy_count", "applied", "noise_ratio", "delta_norm"}],
 // "mean_loss_before", "mean_loss_after"} (losses null without loss statistics).
 std::string MergeReportToJson(const MergeReport& report);
 

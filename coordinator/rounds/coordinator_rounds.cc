@@ -180,11 +180,9 @@ absl::StatusOr<ReleaseRecord> Coordinator::Merge(const OpenRound& round, nlohman
   }
   ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(*newest, options_.blobs));
   ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum.sum, description.encoding));
-  MergeOptions options;
-  options.server_learning_rate = config.server_learning_rate;
-  options.min_count = ClearCount(config);
   ASSIGN_OR_RETURN(const MergedCatalog merged,
-                   MergeUpdate(catalog, description.layout, decoded, sum.survivor_count, options));
+                   MergeUpdate(catalog, description.layout, decoded, sum.survivor_count,
+                               MergeOptionsOf(config, description)));
   *report = nlohmann::json::parse(MergeReportToJson(merged.report));
   Publisher publisher({.store = options_.store,
                        .blobs = options_.blobs,

@@ -13,11 +13,6 @@ namespace {
 
 constexpr double kDefaultScalePerClipNorm = 1024;
 
-int HonestSurvivors(const TaskConfig& config) {
-  return config.cohort_min -
-         static_cast<int>(std::ceil(config.corrupt_fraction * config.cohort_min));
-}
-
 UpdateLayout LayoutOf(const TaskConfig& config, const CatalogShape& catalog) {
   return {.persona_count = catalog.persona_count,
           .block_size = catalog.block_size,
@@ -34,6 +29,7 @@ absl::Status FillEncoding(const TaskConfig& config, RoundDescription* round) {
   // Each device's share is sized so that the fewest honest survivors still add up to the whole.
   encoding.sigma_local =
       config.noise_multiplier * config.clip_norm / std::sqrt(HonestSurvivors(config));
+  ASSIGN_OR_RETURN(encoding.noise, ParseNoiseKind(config.noise));
   ASSIGN_OR_RETURN(encoding.modulus_bits, RequiredModulusBits(encoding, config.cohort_max));
   round->secagg.dimension = encoding.padded_dimension();
   round->secagg.modulus_bits = encoding.modulus_bits;
@@ -41,6 +37,23 @@ absl::Status FillEncoding(const TaskConfig& config, RoundDescription* round) {
 }
 
 }  // namespace
+
+int HonestSurvivors(const TaskConfig& config) {
+  return config.cohort_min -
+         static_cast<int>(std::ceil(config.corrupt_fraction * config.cohort_min));
+}
+
+MergeOptions MergeOptionsOf(const TaskConfig& config, const RoundDescription& round) {
+  MergeOptions options;
+  options.server_learning_rate = config.server_learning_rate;
+  options.min_count = ClearCount(config);
+  if (!config.demonstration) {
+    options.largest_noise_ratio = config.largest_noise_ratio;
+    options.sigma_local = round.encoding.sigma_local;
+    options.clip_norm = round.encoding.clip_norm;
+  }
+  return options;
+}
 
 absl::StatusOr<RoundDescription> PlanRound(const TaskConfig& config, const CatalogShape& catalog) {
   RoundDescription round;

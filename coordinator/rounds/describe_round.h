@@ -9,6 +9,7 @@
 #include "absl/time/time.h"
 #include "common/base/random.h"
 #include "common/wire/round.h"
+#include "coordinator/aggregation/update_merge.h"
 #include "coordinator/rounds/task_config.h"
 
 namespace lorikeet {
@@ -23,6 +24,12 @@ struct CatalogShape {
 // Everything but round number, deadlines and rotation seed: a dry run when a task is created.
 // INVALID_ARGUMENT: no modulus or no graph fits.
 absl::StatusOr<RoundDescription> PlanRound(const TaskConfig& config, const CatalogShape& catalog);
+
+// Survivors whose noise the guarantee counts on: cohort_min less the corrupt ones.
+int HonestSurvivors(const TaskConfig& config);
+
+// How the sum of such a round becomes the next catalog.
+MergeOptions MergeOptionsOf(const TaskConfig& config, const RoundDescription& round);
 
 // A round that starts now.  The rotation seed is fresh.
 absl::StatusOr<RoundDescription> DescribeRound(const TaskConfig& config,

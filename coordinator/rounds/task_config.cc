@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
+#include "common/dp/encoder.h"
 #include "common/secagg/parameters.h"
 #include "common/wire/limits.h"
 
@@ -34,6 +35,8 @@ void VisitFields(Config& config, const Visit& visit) {
   visit("delta", config.delta);
   visit("epsilon_budget", config.epsilon_budget);
   visit("scale", config.scale);
+  visit("noise", config.noise);
+  visit("largest_noise_ratio", config.largest_noise_ratio);
   visit("demonstration", config.demonstration);
   visit("count_weight", config.count_weight);
   visit("loss_weight", config.loss_weight);
@@ -140,6 +143,9 @@ absl::Status CheckPrivacyNumbers(const TaskConfig& c) {
   RETURN_IF_ERROR(Require(c.epsilon_budget > 0 && c.epsilon_budget <= 1e9, "epsilon_budget",
                           "above 0 to 1e9", c.epsilon_budget));
   RETURN_IF_ERROR(Require(c.scale >= 0 && c.scale <= 1e9, "scale", "0 to 1e9", c.scale));
+  RETURN_IF_ERROR(ParseNoiseKind(c.noise).status());
+  RETURN_IF_ERROR(Require(c.largest_noise_ratio > 0 && c.largest_noise_ratio <= 1e9,
+                          "largest_noise_ratio", "above 0 to 1e9", c.largest_noise_ratio));
   RETURN_IF_ERROR(Require(c.count_weight >= 0 && c.count_weight < 1, "count_weight",
                           "0 to under 1 (clip norms)", c.count_weight));
   RETURN_IF_ERROR(Require(c.loss_bound > 0 && c.loss_bound <= 1e3, "loss_bound", "above 0 to 1000",

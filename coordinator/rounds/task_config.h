@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/dp/utility.h"
 #include "common/secagg/messages.h"
 #include "common/wire/round.h"
 
@@ -30,9 +31,13 @@ struct TaskConfig {
   double noise_multiplier =
       1.0;  // of the sum's noise, in clip norms, for cohort_min honest devices
   double delta = 1e-6;
-  double epsilon_budget = 8.0;  // over all rounds; a round that would exceed it does not open
-  double scale = 0;             // integer units per real unit; 0: 1024 per clip norm
-  bool demonstration = false;   // lets go of the floors of TaskPolicy; devices must opt in
+  double epsilon_budget = 8.0;    // over all rounds; a round that would exceed it does not open
+  double scale = 0;               // integer units per real unit; 0: 1024 per clip norm
+  std::string noise = "skellam";  // that devices add, or "discrete-gaussian"
+  // Personas whose mean would hold more noise than this, as a norm over the clip norm, are not
+  // released; if that is all of them, nothing is.  Demonstrations release whatever comes out.
+  double largest_noise_ratio = kLargestNoiseRatio;
+  bool demonstration = false;  // lets go of the floors of TaskPolicy; devices must opt in
 
   double count_weight = 0.3;  // of the one-hot counts, in clip norms
   double loss_weight = 0.02;  // of a loss, in clip norms

@@ -176,11 +176,9 @@ absl::Status InvariantChecker::CheckRelease(const FinishedRound& round,
   ASSIGN_OR_RETURN(const std::string bytes, blobs_->Get(before));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(bytes));
   ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum, description.encoding));
-  MergeOptions options;
-  options.server_learning_rate = task_.server_learning_rate;
-  options.min_count = ClearCount(task_);
   ASSIGN_OR_RETURN(const MergedCatalog merged,
-                   MergeUpdate(catalog, description.layout, decoded, survivors, options));
+                   MergeUpdate(catalog, description.layout, decoded, survivors,
+                               MergeOptionsOf(task_, description)));
   ASSIGN_OR_RETURN(const std::string released, ReleaseFileHash(*round.release));
   if (CatalogHash(merged.catalog) != released) {
     Violation(absl::StrFormat("round %d: the released catalog is not what its sum gives",

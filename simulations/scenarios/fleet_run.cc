@@ -18,6 +18,7 @@ namespace {
 
 constexpr double kDefaultCohortShare = 0.6;
 constexpr int kSpareRounds = 2;  // the noise leaves room for rounds that fail after their unmasking
+constexpr double kAnyNoiseRatio = 1e9;
 constexpr double kLeastNoise = 0.01;
 constexpr double kNoiseStep = 1.1;
 
@@ -106,6 +107,8 @@ absl::StatusOr<TaskConfig> TaskFor(const FleetRunOptions& options, const Catalog
                         : std::max(2, static_cast<int>(kDefaultCohortShare * options.devices));
   task.dropout_fraction = std::clamp(options.dropout, task.dropout_fraction, 0.4);
   task.demonstration = task.cohort_min < TaskPolicy().cohort_floor;
+  // What is looked at here is the machinery: fleets this small release noise, and it is measured.
+  task.largest_noise_ratio = kAnyNoiseRatio;
   task.epsilon_budget = options.epsilon_budget;
   task.training = {.steps = options.model.training_steps,
                    .batch_size = 2,

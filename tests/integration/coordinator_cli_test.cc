@@ -141,6 +141,15 @@ TEST_F(CoordinatorCli, ShowsRoundsAndTheLedger) {
   EXPECT_EQ(ledger["rounds_spent"], 1);
   EXPECT_GT(ledger["epsilon_spent"].get<double>(), 0);
   EXPECT_EQ(ledger["entries"].size(), 1u);
+  // The assumptions behind the number.
+  EXPECT_EQ(ledger["mechanism"], "skellam");
+  EXPECT_EQ(ledger["sampling_amplification"], false);
+  EXPECT_GT(ledger["honest_survivors"].get<int>(), 0);
+  EXPECT_LE(ledger["honest_survivors"].get<int>(), ledger["cohort_min"].get<int>());
+  EXPECT_THAT(Run("ledger" + config).out, HasSubstr("no amplification by sampling"));
+  const json total = RunJson("ledger" + config)["total"];
+  EXPECT_EQ(total["rounds_spent"], 1);
+  EXPECT_NEAR(total["epsilon_spent"].get<double>(), ledger["epsilon_spent"].get<double>(), 1e-9);
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "common/base/strings.h"
 #include "coordinator/aggregation/update_merge.h"
 #include "coordinator/rounds/describe_round.h"
@@ -113,6 +115,53 @@ TEST(DescribeRoundTest, RotationSeedsAreFresh) {
   EXPECT_EQ(first->advertise_until, now + absl::Minutes(10));
 }
 
+TEST(UpdateMergeTest, ReleasesNothingThatIsMostlyNoise) {
+  const Catalog catalog = TinyCatalog(std::string(64, 'a'), 3);
+  const UpdateLayout layout = {.persona_count = 2, .block_size = 4, .count_weight = 0.5};
+  // Counts 8 and 2: with a deviation of 0.3 x sqrt(4) in the sum, over a clip norm of 2, the means
+  // hold 0.3 x sqrt(4) / 8 = 0.075 and 0.3 clip norms of noise.
+  const std::vector<float> sum = {8, 8, 8, 8, 3, 3, 3, 3, 4, 1, 0, 0};
+  MergeOptions options;
+  options.sigma_local = 0.3;
+  options.clip_norm = 2;
+  options.largest_noise_ratio = 0.2;
+  const auto merged = MergeUpdate(catalog, layout, sum, 4, options);
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  EXPECT_NEAR(merged->report.personas[0].noise_ratio, 0.075, 1e-12);
+  EXPECT_NEAR(merged->report.personas[1].noise_ratio, 0.3, 1e-12);
+  EXPECT_TRUE(merged->report.personas[0].applied);
+  EXPECT_FALSE(merged->report.personas[1].applied);
+  options.largest_noise_ratio = 0.05;
+  const absl::Status refused = MergeUpdate(catalog, layout, sum, 4, options).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kAborted);
+  EXPECT_THAT(std::string(Message(refused)), HasSubstr("1.5 times the devices"));
+}
+
+TEST(DescribeRoundTest, NoiseKindIsStatedAndAccountedFor) {
+  TaskConfig task = StrictTask();
+  task.noise = "discrete-gaussian";
+  const auto round = PlanRound(task, Shape());
+  ASSERT_TRUE(round.ok()) << round.status();
+  EXPECT_EQ(round->encoding.noise, NoiseKind::kDiscreteGaussian);
+  EXPECT_NE(round->epsilon, PlanRound(StrictTask(), Shape())->epsilon);
+  SeededRandom random("describe", 1);
+  const auto told = DescribeRound(task, Shape(), 1, absl::FromUnixSeconds(1700000000), &random);
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->encoding.noise, NoiseKind::kDiscreteGaussian);
+  task.noise = "gaussian";
+  EXPECT_FALSE(CheckTaskConfig(task).ok());
+}
+
+TEST(MergeOptionsTest, DemonstrationsReleaseWhateverComesOut) {
+  TaskConfig task = StrictTask();
+  const auto round = PlanRound(task, Shape());
+  ASSERT_TRUE(round.ok()) << round.status();
+  EXPECT_EQ(MergeOptionsOf(task, *round).largest_noise_ratio, 0.3);
+  EXPECT_EQ(MergeOptionsOf(task, *round).sigma_local, round->encoding.sigma_local);
+  task.demonstration = true;
+  EXPECT_TRUE(std::isinf(MergeOptionsOf(task, *round).largest_noise_ratio));
+}
+
 TEST(UpdateMergeTest, LeavesPersonasWithTooSmallACountAlone) {
   const Catalog catalog = TinyCatalog(std::string(64, 'a'), 3);
   const UpdateLayout layout = {.persona_count = 2,
@@ -132,6 +181,7 @@ TEST(UpdateMergeTest, LeavesPersonasWithTooSmallACountAlone) {
   EXPECT_FALSE(merged->report.personas[1].applied);
   EXPECT_NEAR(merged->report.mean_loss_before, 2.0, 1e-6);
   EXPECT_EQ(merged->report.mean_loss_after, 5.0);
+  EXPECT_EQ(merged->report.personas[0].noise_ratio, 0);  // without noise
   EXPECT_FALSE(MergeUpdate(catalog, layout, std::vector<float>(11), 4, {}).ok());
   EXPECT_FALSE(MergeUpdate(catalog, layout, sum, 0, {}).ok());
 }
