@@ -29,9 +29,9 @@ absl::Status Add(SecAggServer* server, const UnmaskResponse& message) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SecAggSession>> SecAggSession::Create(
-    const SecAggParameters& parameters) {
+    const SecAggParameters& parameters, ThreadPool* pool) {
   ASSIGN_OR_RETURN(auto server, SecAggServer::Create(parameters));
-  return std::unique_ptr<SecAggSession>(new SecAggSession(std::move(server)));
+  return std::unique_ptr<SecAggSession>(new SecAggSession(std::move(server), pool));
 }
 
 absl::StatusOr<SecAggSession::Accepted> SecAggSession::Advertise(const DeviceId& device,
@@ -102,7 +102,7 @@ absl::Status SecAggSession::CloseStep() {
     case SecAggStep::kAcknowledge:
       return server_->CloseAcknowledge();
     case SecAggStep::kUnmask: {
-      ASSIGN_OR_RETURN(sum_, server_->Finish());
+      ASSIGN_OR_RETURN(sum_, server_->Finish(pool_));
       return absl::OkStatus();
     }
     case SecAggStep::kDone:

@@ -14,6 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/thread_pool.h"
 #include "common/secagg/server.h"
 #include "common/wire/federation.h"
 
@@ -24,8 +25,10 @@ using RoundMessage =
 
 class SecAggSession {
  public:
-  // INVALID_ARGUMENT: parameters out of range.
-  static absl::StatusOr<std::unique_ptr<SecAggSession>> Create(const SecAggParameters& parameters);
+  // INVALID_ARGUMENT: parameters out of range.  `pool` (borrowed, may be null) shares out the work
+  // of unmasking; no result depends on it.
+  static absl::StatusOr<std::unique_ptr<SecAggSession>> Create(const SecAggParameters& parameters,
+                                                               ThreadPool* pool = nullptr);
 
   SecAggStep step() const { return server_->step(); }
   bool running() const { return step() < SecAggStep::kDone; }
@@ -61,13 +64,15 @@ class SecAggSession {
     uint32_t ticket = 0;
     Hash256 advertisement = {};  // of its encoded keys
   };
-  explicit SecAggSession(std::unique_ptr<SecAggServer> server) : server_(std::move(server)) {}
+  SecAggSession(std::unique_ptr<SecAggServer> server, ThreadPool* pool)
+      : server_(std::move(server)), pool_(pool) {}
   absl::StatusOr<Accepted> Advertise(const DeviceId& device, const KeyAdvertisement& message);
   template <typename Message>
   absl::Status AcceptStep(const Member& member, const Message& message);
   absl::Status ViewStep(ClientIndex index, PollResult* result) const;
 
   std::unique_ptr<SecAggServer> server_;
+  ThreadPool* pool_ = nullptr;
   std::map<DeviceId, Member> members_;
   std::optional<AggregateSum> sum_;
 };

@@ -41,12 +41,13 @@ nlohmann::json RoundStatistics::ToJson(absl::Time opened) const {
 }
 
 absl::StatusOr<OpenRound> OpenRound::Restore(RoundRecord record,
-                                             const std::vector<RoundEventRecord>& events) {
+                                             const std::vector<RoundEventRecord>& events,
+                                             ThreadPool* pool) {
   OpenRound round;
   round.record = std::move(record);
   ASSIGN_OR_RETURN(const RoundDescription description,
                    DecodeRoundDescription(round.record.description.description));
-  ASSIGN_OR_RETURN(round.machine, RoundMachine::Create(description));
+  ASSIGN_OR_RETURN(round.machine, RoundMachine::Create(description, pool));
   for (const RoundEventRecord& event : events) {
     const SecAggStep before = round.machine->step();
     RETURN_IF_ERROR(round.machine->Replay(event));

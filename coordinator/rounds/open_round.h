@@ -36,9 +36,10 @@ struct OpenRound {
   std::unique_ptr<RoundMachine> machine;
   RoundStatistics statistics;
 
-  // A machine for a record, stepped through its stored events.
+  // A machine for a record, stepped through its stored events.  `pool`: see RoundMachine.
   static absl::StatusOr<OpenRound> Restore(RoundRecord record,
-                                           const std::vector<RoundEventRecord>& events);
+                                           const std::vector<RoundEventRecord>& events,
+                                           ThreadPool* pool = nullptr);
 };
 
 }  // namespace lorikeet

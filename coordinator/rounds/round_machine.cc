@@ -49,8 +49,8 @@ absl::StatusOr<RoundInput> InputOf(const RoundEventRecord& event) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RoundMachine>> RoundMachine::Create(
-    const RoundDescription& description) {
-  ASSIGN_OR_RETURN(auto session, SecAggSession::Create(description.secagg));
+    const RoundDescription& description, ThreadPool* pool) {
+  ASSIGN_OR_RETURN(auto session, SecAggSession::Create(description.secagg, pool));
   return std::unique_ptr<RoundMachine>(new RoundMachine(description, std::move(session)));
 }
 

@@ -37,8 +37,10 @@ struct RoundActions {
 
 class RoundMachine {
  public:
-  // `description` must have been decoded from the signed bytes (its session is set).
-  static absl::StatusOr<std::unique_ptr<RoundMachine>> Create(const RoundDescription& description);
+  // `description` must have been decoded from the signed bytes (its session is set).  `pool`
+  // (borrowed, may be null): threads for unmasking; nothing depends on their number.
+  static absl::StatusOr<std::unique_ptr<RoundMachine>> Create(const RoundDescription& description,
+                                                              ThreadPool* pool = nullptr);
 
   RoundActions Step(const RoundInput& input);
   // Steps through one stored event.  DATA_LOSS: it is not one that can have been accepted here.

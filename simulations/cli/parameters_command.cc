@@ -16,6 +16,9 @@ absl::Status RunParameters(const GraphRequest& request, Output& output) {
                               request.clients, request.corrupt_fraction, request.dropout_fraction,
                               request.semi_malicious ? ", a server that may lie" : "", graph.degree,
                               graph.threshold));
+  if (request.clients < 100) {
+    output.Line("  (rounds of fewer than 100 clients use the complete graph instead)");
+  }
   output.SetJson({{"clients", request.clients},
                   {"corrupt", request.corrupt_fraction},
                   {"dropout", request.dropout_fraction},
@@ -35,7 +38,7 @@ void AddParametersCommand(Program& program) {
                   [request](Output& output) { return RunParameters(*request, output); });
   command->add_option("--clients", request->clients, "Cohort")
       ->required()
-      ->check(CLI::Range(int64_t{3}, int64_t{1000000000}));
+      ->check(CLI::Range(int64_t{1}, int64_t{1000000}));
   command->add_option("--corrupt", request->corrupt_fraction, "Share of corrupt clients")
       ->required()
       ->check(CLI::Range(0.0, 1.0));

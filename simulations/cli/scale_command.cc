@@ -44,6 +44,7 @@ absl::Status RunScaleCommand(const ScaleOptions& options, Output& output) {
                   {"client_seconds", client},
                   {"server_seconds", server},
                   {"seconds", client + server},
+                  {"unmask_wall_seconds", result.unmask_wall_seconds},
                   {"bytes_up", up},
                   {"bytes_down", down},
                   {"steps", std::move(steps)}});
@@ -73,6 +74,9 @@ void AddScaleCommand(Program& program) {
       ->capture_default_str();
   command->add_option("--modulus-bits", options->modulus_bits, "Of a masked number")
       ->check(CLI::Range(8, 32))
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "Of the server's unmasking (0: all)")
+      ->check(CLI::Range(0, 1024))
       ->capture_default_str();
   command->add_option("--seed", options->seed, "Of everything random")->capture_default_str();
 }

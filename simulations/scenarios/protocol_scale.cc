@@ -5,9 +5,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
+#include "common/base/thread_pool.h"
 #include "common/dp/encoder.h"
 #include "common/secagg/client.h"
 #include "common/secagg/server.h"
@@ -47,6 +49,7 @@ class ScaleSession {
     session->encoding_.modulus_bits = options.modulus_bits;
     session->parameters_.dimension = session->encoding_.padded_dimension();
     session->parameters_.modulus_bits = options.modulus_bits;
+    session->expected_.assign(static_cast<size_t>(session->parameters_.dimension), 0);
     ASSIGN_OR_RETURN(session->server_, SecAggServer::Create(session->parameters_));
     return session;
   }
@@ -123,7 +126,7 @@ class ScaleSession {
         clients_.size() - static_cast<size_t>(options_.dropout * options_.devices);
     for (size_t i = 0; i < survivors; ++i) {
       ASSIGN_OR_RETURN(const EncodedDelta input, Contribution(static_cast<int>(i)));
-      words_.push_back(input.words());
+      for (size_t e = 0; e < expected_.size(); ++e) expected_[e] += input.words()[e];
       ASSIGN_OR_RETURN(const ShareDelivery delivery, Timed(&step.server_seconds, [&] {
                          return server_->DeliveryFor(indices_[i]);
                        }));
@@ -135,6 +138,7 @@ class ScaleSession {
       RETURN_IF_ERROR(
           Timed(&step.server_seconds, [&] { return server_->AddMaskedUpdate(update); }));
     }
+    for (size_t i = survivors; i < clients_.size(); ++i) clients_[i].reset();  // fell silent
     result_.survivors = static_cast<int>(survivors);
     return Timed(&step.server_seconds, [&] { return server_->CloseMask(); });
   }
@@ -180,10 +184,14 @@ class ScaleSession {
       Count(&step.bytes_up, message);
       RETURN_IF_ERROR(
           Timed(&step.server_seconds, [&] { return server_->AddUnmaskResponse(message); }));
+      clients_[at].reset();
     }
+    ThreadPool pool(options_.threads);
+    const absl::Time start = absl::Now();
     ASSIGN_OR_RETURN(const AggregateSum sum,
-                     Timed(&step.server_seconds, [&] { return server_->Finish(); }));
-    result_.sum_error = SumError(words_, sum.sum, parameters_.modulus_bits);
+                     Timed(&step.server_seconds, [&] { return server_->Finish(&pool); }));
+    result_.unmask_wall_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    result_.sum_error = SumError({expected_}, sum.sum, parameters_.modulus_bits);
     return absl::OkStatus();
   }
 
@@ -195,7 +203,7 @@ class ScaleSession {
   std::vector<std::unique_ptr<SecAggClient>> clients_;
   std::vector<uint32_t> tickets_;
   std::vector<ClientIndex> indices_;
-  std::vector<std::vector<uint32_t>> words_;
+  std::vector<uint32_t> expected_;  // sum of what was encoded; the inputs themselves are not kept
   ScaleResult result_;
 };
 

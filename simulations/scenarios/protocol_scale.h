@@ -1,4 +1,7 @@
 // Secure aggregation alone, with real keys and masks: what a cohort of a size costs.
+//
+// All clients and the server live in one process.  Memory is that of the server, O(d + n k), and of
+// n clients' keys, O(n k); inputs are made one after the other and only their sum is kept.
 #ifndef LORIKEET_SIMULATIONS_SCENARIOS_PROTOCOL_SCALE_H_
 #define LORIKEET_SIMULATIONS_SCENARIOS_PROTOCOL_SCALE_H_
 
@@ -15,6 +18,7 @@ struct ScaleOptions {
   double corrupt = 0.05;
   int modulus_bits = 24;
   uint64_t seed = 1;
+  int threads = 1;  // of the server's unmasking; 0: as many as the process may run on
 };
 
 struct ScaleStep {
@@ -29,6 +33,7 @@ struct ScaleResult {
   int threshold = 0;
   int survivors = 0;
   uint64_t sum_error = 0;
+  double unmask_wall_seconds = 0;  // of the server's last computation, by the clock on the wall
   ScaleStep steps[5];
 };
 
