@@ -72,7 +72,8 @@ absl::StatusOr<GroupElement> GroupElement::Decode(std::span<const uint8_t> bytes
     return absl::InvalidArgumentError(
         absl::StrFormat("group element: expected %d bytes, got %d", kElementBytes, bytes.size()));
   }
-  if (crypto_core_ristretto255_is_valid_point(bytes.data()) != 1) {
+  // libsodium 1.0.18 does not look at the highest bit.
+  if ((bytes.back() & 0x80) != 0 || crypto_core_ristretto255_is_valid_point(bytes.data()) != 1) {
     return absl::InvalidArgumentError(
         "group element: expected the canonical encoding of a point of ristretto255, got other "
         "bytes");

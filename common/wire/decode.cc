@@ -69,6 +69,18 @@ absl::StatusOr<AcknowledgementSet> DecodeAcknowledgementSet(std::string_view byt
 absl::StatusOr<UnmaskResponse> DecodeUnmaskResponse(std::string_view bytes) {
   return DecodeAs<proto::UnmaskResponse>(bytes, "unmask response");
 }
+absl::StatusOr<JoinRequest> DecodeJoinRequest(std::string_view bytes) {
+  return DecodeAs<proto::AdvertiseKeysRequest>(bytes, "advertise keys request");
+}
+absl::StatusOr<IssueRequest> DecodeIssueRequest(std::string_view bytes) {
+  return DecodeAs<proto::IssueTokensRequest>(bytes, "issue tokens request");
+}
+absl::StatusOr<BatchEvaluation> DecodeBatchEvaluation(std::string_view bytes) {
+  return DecodeAs<proto::IssueTokensResponse>(bytes, "issue tokens response");
+}
+absl::StatusOr<SignedTokenKeys> DecodeSignedTokenKeys(std::string_view bytes) {
+  return DecodeAs<proto::GetTokenKeysResponse>(bytes, "token keys response");
+}
 
 absl::StatusOr<RoundDescription> DecodeRoundDescription(std::string_view bytes) {
   ASSIGN_OR_RETURN(const auto message, Parse<proto::RoundDescription>(bytes, "round description",

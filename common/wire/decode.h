@@ -9,6 +9,9 @@
 #include "absl/status/statusor.h"
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
+#include "common/tokens/token.h"
+#include "common/tokens/token_keys.h"
+#include "common/wire/federation.h"
 #include "common/wire/round.h"
 
 namespace lorikeet {
@@ -22,6 +25,11 @@ absl::StatusOr<SurvivorLists> DecodeSurvivorLists(std::string_view bytes);
 absl::StatusOr<Acknowledgement> DecodeAcknowledgement(std::string_view bytes);
 absl::StatusOr<AcknowledgementSet> DecodeAcknowledgementSet(std::string_view bytes);
 absl::StatusOr<UnmaskResponse> DecodeUnmaskResponse(std::string_view bytes);
+absl::StatusOr<JoinRequest> DecodeJoinRequest(std::string_view bytes);
+absl::StatusOr<IssueRequest> DecodeIssueRequest(std::string_view bytes);
+absl::StatusOr<BatchEvaluation> DecodeBatchEvaluation(std::string_view bytes);
+// Unverified: see VerifyTokenKeys.
+absl::StatusOr<SignedTokenKeys> DecodeSignedTokenKeys(std::string_view bytes);
 // Sets the session in secagg to BLAKE2b-256 of `bytes`.  FAILED_PRECONDITION: another protocol
 // version. Does not verify a signature: devices call VerifyRoundDescription (sign_round.h).
 absl::StatusOr<RoundDescription> DecodeRoundDescription(std::string_view bytes);

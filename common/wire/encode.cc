@@ -46,5 +46,17 @@ std::string Encode(const UnmaskResponse& message) {
 std::string Encode(const RoundDescription& description) {
   return EncodeAs<proto::RoundDescription>(description);
 }
+std::string Encode(const JoinRequest& request) {
+  return EncodeAs<proto::AdvertiseKeysRequest>(request);
+}
+std::string Encode(const IssueRequest& request) {
+  return EncodeAs<proto::IssueTokensRequest>(request);
+}
+std::string Encode(const BatchEvaluation& evaluation) {
+  return EncodeAs<proto::IssueTokensResponse>(evaluation);
+}
+std::string Encode(const SignedTokenKeys& keys) {
+  return EncodeAs<proto::GetTokenKeysResponse>(keys);
+}
 
 }  // namespace lorikeet

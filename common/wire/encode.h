@@ -10,6 +10,9 @@
 
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
+#include "common/tokens/token.h"
+#include "common/tokens/token_keys.h"
+#include "common/wire/federation.h"
 #include "common/wire/round.h"
 
 namespace lorikeet {
@@ -24,6 +27,10 @@ std::string Encode(const Acknowledgement& message);
 std::string Encode(const AcknowledgementSet& message);
 std::string Encode(const UnmaskResponse& message);
 std::string Encode(const RoundDescription& description);
+std::string Encode(const JoinRequest& request);
+std::string Encode(const IssueRequest& request);
+std::string Encode(const BatchEvaluation& evaluation);
+std::string Encode(const SignedTokenKeys& keys);
 
 }  // namespace lorikeet
 

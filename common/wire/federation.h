@@ -18,12 +18,14 @@
 #include "common/base/hash.h"
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
+#include "common/tokens/token.h"
 #include "common/wire/round.h"
 
 namespace lorikeet {
 
-// Who calls: the common name of the client certificate.  Over gRPC the certificate decides and the
-// argument is ignored.
+// Who calls: the common name of the client certificate; over gRPC the certificate decides and the
+// argument is ignored.  In a round that admits by token, and there only: the member's name that
+// follows from its token (TokenMember), sent without a certificate.
 using DeviceId = std::string;
 
 struct HelloResult {
@@ -57,6 +59,12 @@ struct ChunkQuery {
 struct ChunkResult {
   std::string data;  // shorter than asked for only at the end of the file
   uint64_t file_bytes = 0;
+};
+
+// A device's keys for a round, and what admits it.
+struct JoinRequest {
+  KeyAdvertisement keys;
+  std::optional<Token> token;  // where the description demands one
 };
 
 struct RoundQuery {
@@ -119,8 +127,11 @@ class FederationService {
   // ALREADY_EXISTS: another message of this device was accepted for this step.
   // PERMISSION_DENIED: the message's sender index is not this device's.
   // What was answered OK is stored and survives a restart of the coordinator.
+  // AdvertiseKeys also, where a token is demanded: PERMISSION_DENIED: none came, or not a genuine
+  // one for these keys and this caller; FAILED_PRECONDITION: of another epoch; ALREADY_EXISTS:
+  // spent.
   virtual absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId& device,
-                                                 const KeyAdvertisement& message) = 0;
+                                                 const JoinRequest& request) = 0;
   virtual absl::Status ShareKeys(const DeviceId& device, const ShareKeysMessage& message) = 0;
   virtual absl::Status SubmitMaskedUpdate(const DeviceId& device, const MaskedUpdate& message) = 0;
   virtual absl::Status Acknowledge(const DeviceId& device, const Acknowledgement& message) = 0;

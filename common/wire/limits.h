@@ -24,6 +24,7 @@ inline constexpr size_t kMaxManifestBytes = size_t{16} << 20;
 inline constexpr int kMaxManifestFiles = 64;
 inline constexpr uint32_t kChunkBytes = 1 << 20;  // release files are hashed in chunks of this size
 inline constexpr uint32_t kMaxFetchBytes = 1 << 20;                 // of one FetchChunk
+inline constexpr size_t kMaxTokenKeysBytes = 4096;                  // an issuer's published keys
 inline constexpr size_t kMaxMessageBytes = kMaxPackedBytes + 4096;  // any gRPC message
 
 }  // namespace lorikeet

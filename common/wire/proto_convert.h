@@ -9,6 +9,8 @@
 #include "absl/status/statusor.h"
 #include "common/secagg/masked_update.h"
 #include "common/secagg/messages.h"
+#include "common/tokens/token.h"
+#include "common/tokens/token_keys.h"
 #include "common/wire/federation.h"
 #include "common/wire/round.h"
 #include "federation.pb.h"
@@ -35,6 +37,11 @@ void ToProto(const RoundQuery& from, proto::GetRoundRequest* to);
 void ToProto(const RoundOffer& from, proto::GetRoundResponse* to);
 void ToProto(const PollQuery& from, proto::PollRequest* to);
 void ToProto(const PollResult& from, proto::PollResponse* to);
+void ToProto(const JoinRequest& from, proto::AdvertiseKeysRequest* to);
+void ToProto(const Token& from, proto::Token* to);
+void ToProto(const SignedTokenKeys& from, proto::GetTokenKeysResponse* to);
+void ToProto(const IssueRequest& from, proto::IssueTokensRequest* to);
+void ToProto(const BatchEvaluation& from, proto::IssueTokensResponse* to);
 
 // Once a process: protobuf prints a line to stderr for every malformed message; our errors say it
 // once, to whom it concerns.  Thread-safe, may be repeated.
@@ -62,6 +69,11 @@ absl::StatusOr<RoundQuery> FromProto(const proto::GetRoundRequest& from);
 absl::StatusOr<RoundOffer> FromProto(const proto::GetRoundResponse& from);
 absl::StatusOr<PollQuery> FromProto(const proto::PollRequest& from);
 absl::StatusOr<PollResult> FromProto(const proto::PollResponse& from);
+absl::StatusOr<JoinRequest> FromProto(const proto::AdvertiseKeysRequest& from);
+absl::StatusOr<Token> FromProto(const proto::Token& from);
+absl::StatusOr<SignedTokenKeys> FromProto(const proto::GetTokenKeysResponse& from);
+absl::StatusOr<IssueRequest> FromProto(const proto::IssueTokensRequest& from);
+absl::StatusOr<BatchEvaluation> FromProto(const proto::IssueTokensResponse& from);
 
 }  // namespace lorikeet
 

@@ -6,6 +6,7 @@
 #define LORIKEET_COMMON_WIRE_ROUND_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -38,6 +39,12 @@ struct LocalTraining {
   double learning_rate = 0;
 };
 
+// Which anonymous tokens (common/tokens) a round admits.
+struct TokenDemand {
+  uint64_t epoch = 0;
+  Hash256 key_id = {};  // of the issuer's key of that epoch; the whole cohort sees the same
+};
+
 struct RoundDescription {
   uint32_t protocol_version = kProtocolVersion;
   std::string task;  // name
@@ -59,6 +66,7 @@ struct RoundDescription {
   double delta = 0;
   bool demonstration =
       false;  // a fleet too small for the strict rule; devices refuse unless they opted in
+  std::optional<TokenDemand> token;  // absent: enrolled devices are admitted by name
 };
 
 struct SignedRoundDescription {

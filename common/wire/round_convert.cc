@@ -95,6 +95,14 @@ absl::Status ReadDeadlines(const proto::RoundDescription& from, RoundDescription
       "deadlines: expected advertise < share < mask < acknowledge < unmask");
 }
 
+absl::Status ReadTokenDemand(const proto::RoundDescription& from, RoundDescription* to) {
+  if (from.token_key().empty()) return CheckRange(from.token_epoch(), 0, 0, "token_epoch");
+  TokenDemand demand{.epoch = from.token_epoch()};
+  ASSIGN_OR_RETURN(demand.key_id, FixedBytes<32>(from.token_key(), "token_key"));
+  to->token = demand;
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
@@ -133,6 +141,10 @@ void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
   to->set_epsilon(from.epsilon);
   to->set_delta(from.delta);
   to->set_demonstration(from.demonstration);
+  if (from.token) {
+    to->set_token_key(BytesToString(from.token->key_id));
+    to->set_token_epoch(from.token->epoch);
+  }
 }
 
 absl::StatusOr<RoundDescription> FromProto(const proto::RoundDescription& from) {
@@ -160,6 +172,7 @@ absl::StatusOr<RoundDescription> FromProto(const proto::RoundDescription& from) 
   to.epsilon = from.epsilon();
   to.delta = from.delta();
   to.demonstration = from.demonstration();
+  RETURN_IF_ERROR(ReadTokenDemand(from, &to));
   return to;
 }
 

@@ -29,14 +29,21 @@ absl::StatusOr<std::string> EndpointOf(const EnrollOptions& options, Workspace* 
   return endpoint.value_or("");
 }
 
-absl::Status WriteCredentials(const std::string& directory, const CertifiedKey& client,
-                              const std::string& ca_certificate, const std::string& release_key,
-                              const nlohmann::json& connection) {
+// What a device pins.
+absl::Status WritePublicKeys(const std::string& directory, const Workspace& workspace,
+                             const Ed25519PublicKey& release_key) {
   RETURN_IF_ERROR(MakeDirs(directory));
+  RETURN_IF_ERROR(WritePublicKey(release_key, directory + "/coordinator.pub"));
+  if (!workspace.HasTokens()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const auto issuer, ReadPublicKey(workspace.settings.issuer_public_key_path));
+  return WritePublicKey(issuer, directory + "/issuer.pub");
+}
+
+absl::Status WriteCredentials(const std::string& directory, const CertifiedKey& client,
+                              const std::string& ca_certificate, const nlohmann::json& connection) {
   RETURN_IF_ERROR(WriteFileAtomic(directory + "/client.crt", client.certificate));
   RETURN_IF_ERROR(WriteFileAtomic(directory + "/client.key", client.key, 0600));
   RETURN_IF_ERROR(WriteFileAtomic(directory + "/ca.crt", ca_certificate));
-  RETURN_IF_ERROR(WriteFileAtomic(directory + "/coordinator.pub", release_key + "\n"));
   return WriteFileAtomic(directory + "/connection.json", connection.dump(2) + "\n");
 }
 
@@ -57,8 +64,8 @@ absl::Status RunEnroll(const EnrollOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options, workspace.get()));
   const nlohmann::json connection = {
       {"coordinator", endpoint}, {"device", options.name}, {"release_key", ToHex(key)}};
-  RETURN_IF_ERROR(
-      WriteCredentials(options.out, client, authority.certificate, ToHex(key), connection));
+  RETURN_IF_ERROR(WritePublicKeys(options.out, *workspace, key));
+  RETURN_IF_ERROR(WriteCredentials(options.out, client, authority.certificate, connection));
   RETURN_IF_ERROR(EnrollDevice(workspace->store.get(), options.name, absl::Now()));
   out.Line(absl::StrCat("device ", options.name, " enrolled: credentials in ", options.out));
   out.SetJson({{"device", options.name}, {"directory", options.out}, {"coordinator", endpoint}});

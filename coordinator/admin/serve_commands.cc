@@ -1,5 +1,7 @@
 // init, serve.
 #include <cstdlib>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -12,6 +14,7 @@
 #include "common/crypto/public_key_file.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
+#include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/server/server.h"
 
@@ -44,46 +47,104 @@ struct ServeOptions {
   std::string config;
   std::string listen;     // overrides the config file
   std::string port_file;  // the port, once listening
+  std::string only;       // "": all; else "rounds" or "issuer"
   double poll_seconds = 0.25;
   double round_seconds = 1;
 };
 
+// The two halves of a server: they share no keys but the epochs' and no connection to the store,
+// and each can be a process of its own.
+struct RoundsHalf {
+  SigningKey key;
+  std::optional<TokenRedeemer> redeemer;
+  std::unique_ptr<ThreadPool> pool;
+  std::unique_ptr<Coordinator> coordinator;
+};
+struct IssuerHalf {
+  SigningKey key;
+  std::unique_ptr<SqliteStore> store;
+  std::unique_ptr<TokenOffice> office;
+};
+
+absl::StatusOr<std::unique_ptr<RoundsHalf>> OpenRounds(const ServeOptions& options,
+                                                       Workspace* workspace, RandomSource* random) {
+  ASSIGN_OR_RETURN(SigningKey key, workspace->ReadSigningKey());
+  auto half = std::make_unique<RoundsHalf>(
+      RoundsHalf{std::move(key), std::nullopt, std::make_unique<ThreadPool>(), nullptr});
+  if (workspace->HasTokens()) {
+    ASSIGN_OR_RETURN(SecretBytes seed, workspace->ReadTokenSeed());
+    ASSIGN_OR_RETURN(half->redeemer,
+                     TokenRedeemer::Create(workspace->settings.tokens, std::move(seed)));
+  }
+  Coordinator::Options core;
+  core.store = workspace->store.get();
+  core.blobs = workspace->blobs.get();
+  core.clock = &workspace->clock;
+  core.random = random;
+  core.key = &half->key;
+  core.pool = half->pool.get();
+  core.poll_interval = absl::Seconds(options.poll_seconds);
+  core.round_interval = absl::Seconds(options.round_seconds);
+  core.release_validity = workspace->settings.release_validity;
+  if (half->redeemer) core.redeemer = &*half->redeemer;
+  ASSIGN_OR_RETURN(half->coordinator, Coordinator::Create(core));
+  return half;
+}
+
+absl::StatusOr<std::unique_ptr<IssuerHalf>> OpenIssuer(Workspace* workspace, RandomSource* random) {
+  ASSIGN_OR_RETURN(SigningKey key, workspace->ReadIssuerKey());
+  ASSIGN_OR_RETURN(SecretBytes seed, workspace->ReadTokenSeed());
+  auto half = std::make_unique<IssuerHalf>(IssuerHalf{std::move(key), nullptr, nullptr});
+  ASSIGN_OR_RETURN(half->store, SqliteStore::Open(workspace->settings.store_path, false));
+  ASSIGN_OR_RETURN(half->office, TokenOffice::Create({.store = half->store.get(),
+                                                      .schedule = workspace->settings.tokens,
+                                                      .signer = &half->key,
+                                                      .clock = &workspace->clock,
+                                                      .random = random},
+                                                     std::move(seed)));
+  return half;
+}
+
 absl::StatusOr<FederationServer::Options> ServerOptions(const ServeOptions& options,
                                                         const Settings& settings,
-                                                        Coordinator* coordinator) {
+                                                        const RoundsHalf* rounds,
+                                                        const IssuerHalf* issuer) {
   FederationServer::Options server;
   server.listen = options.listen.empty() ? settings.listen : options.listen;
   ASSIGN_OR_RETURN(server.ca_certificate, ReadFile(settings.ca_certificate_path, 1 << 20));
   ASSIGN_OR_RETURN(server.server_certificate, ReadFile(settings.server_certificate_path, 1 << 20));
   ASSIGN_OR_RETURN(server.server_key, ReadFile(settings.server_key_path, 1 << 20));
+  if (issuer != nullptr) server.issuer = issuer->office.get();
+  if (rounds == nullptr) return server;
+  Coordinator* coordinator = rounds->coordinator.get();
   server.service = coordinator;
+  server.members = rounds->redeemer.has_value();
   server.tick = [coordinator] { return coordinator->Tick(); };
   return server;
 }
 
 absl::Status RunServe(const ServeOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(options.config));
+  const bool issues_only = options.only == "issuer";
   ASSIGN_OR_RETURN(const auto lock,
-                   FileLock::Acquire(absl::StrCat(workspace->settings.store_path, ".serving")));
-  ASSIGN_OR_RETURN(const SigningKey key, workspace->ReadSigningKey());
+                   FileLock::Acquire(absl::StrCat(workspace->settings.store_path,
+                                                  issues_only ? ".issuing" : ".serving")));
   SystemRandom random;
-  Coordinator::Options core;
-  core.store = workspace->store.get();
-  core.blobs = workspace->blobs.get();
-  core.clock = &workspace->clock;
-  core.random = &random;
-  core.key = &key;
-  core.poll_interval = absl::Seconds(options.poll_seconds);
-  core.round_interval = absl::Seconds(options.round_seconds);
-  core.release_validity = workspace->settings.release_validity;
-  ASSIGN_OR_RETURN(const auto coordinator, Coordinator::Create(core));
+  std::unique_ptr<RoundsHalf> rounds;
+  std::unique_ptr<IssuerHalf> issuer;
+  if (!issues_only) {
+    ASSIGN_OR_RETURN(rounds, OpenRounds(options, workspace.get(), &random));
+  }
+  if (issues_only || (options.only.empty() && workspace->HasTokens())) {
+    ASSIGN_OR_RETURN(issuer, OpenIssuer(workspace.get(), &random));
+  }
   ASSIGN_OR_RETURN(const auto server_options,
-                   ServerOptions(options, workspace->settings, coordinator.get()));
+                   ServerOptions(options, workspace->settings, rounds.get(), issuer.get()));
   ASSIGN_OR_RETURN(const auto server, FederationServer::Start(server_options));
 
   const std::string host = server_options.listen.substr(0, server_options.listen.rfind(':'));
   const std::string endpoint = absl::StrCat(host, ":", server->port());
-  {
+  if (!issues_only) {
     // Another connection: the coordinator's own is used by the server's threads.
     ASSIGN_OR_RETURN(const auto store, SqliteStore::Open(workspace->settings.store_path, false));
     RETURN_IF_ERROR(store->SetMeta(kEndpointKey, endpoint));
@@ -132,6 +193,12 @@ void AddServeCommand(Program& program) {
   AddConfigOption(command, &options->config);
   command->add_option("--listen", options->listen, "HOST:PORT instead of the config file's");
   command->add_option("--port-file", options->port_file, "Write the port here once listening");
+  command
+      ->add_option(
+          "--only", options->only,
+          "Serve rounds only, or issue anonymous tokens only (a process that knows devices "
+          "and sees no round)")
+      ->check(CLI::IsMember({"rounds", "issuer"}));
   command->add_option("--poll-seconds", options->poll_seconds, "How often devices in a round ask")
       ->check(CLI::Range(0.001, 3600.0))
       ->capture_default_str();

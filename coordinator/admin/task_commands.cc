@@ -62,6 +62,11 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(options.config));
   ASSIGN_OR_RETURN(const CatalogShape shape, CatalogFor(workspace.get(), &task));
   RETURN_IF_ERROR(CheckTaskConfig(task));
+  if (RequiresTokens(task) && !workspace->HasTokens()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("task: --tokens required: expected a seed of tokens at ",
+                     workspace->settings.token_seed_path, ", found none"));
+  }
   ASSIGN_OR_RETURN(const RoundDescription round, PlanRound(task, shape));
   ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(task, round, task.rounds));
   RETURN_IF_ERROR(CheckTaskPolicy(task, total, workspace->settings.policy));
@@ -276,6 +281,11 @@ void AddPrivacyOptions(CLI::App* command, const std::shared_ptr<CreateOptions>& 
   command->add_option("--scale", task->scale, "Integer units per unit (0: 1024 a clip norm)");
   command->add_flag("--demonstration", task->demonstration,
                     "A fleet too small for the strict rule; devices must opt in");
+  command
+      ->add_option("--tokens", task->tokens,
+                   "required: devices join unnamed, by anonymous token; off: by name")
+      ->check(CLI::IsMember({"required", "off"}))
+      ->capture_default_str();
 }
 
 void AddDeadlineOptions(CLI::App* command, const std::shared_ptr<CreateOptions>& options) {

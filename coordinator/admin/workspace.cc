@@ -12,12 +12,14 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/crypto/public_key_file.h"
+#include "common/crypto/secret_file.h"
 
 namespace lorikeet {
 namespace {
 
 constexpr absl::Duration kAuthorityValidity = absl::Hours(24 * 3650);
 constexpr absl::Duration kServerValidity = absl::Hours(24 * 825);
+constexpr std::string_view kTokenSeedKind = "token-seed";
 
 struct PathKey {
   const char* key;
@@ -33,6 +35,9 @@ constexpr PathKey kPaths[] = {
     {"server_key", "server.key", &Settings::server_key_path},
     {"signing_key", "signing.key", &Settings::signing_key_path},
     {"release_key", "coordinator.pub", &Settings::release_key_path},
+    {"issuer_key", "issuer.key", &Settings::issuer_key_path},
+    {"issuer_public_key", "issuer.pub", &Settings::issuer_public_key_path},
+    {"token_seed", "tokens.seed", &Settings::token_seed_path},
 };
 
 absl::Status Unexpected(const std::string& path, std::string_view key, std::string_view expected) {
@@ -71,6 +76,26 @@ absl::Status ReadPolicy(const std::string& path, const toml::table& table, TaskP
   return absl::OkStatus();
 }
 
+absl::Status ReadTokens(const std::string& path, const toml::table& table,
+                        TokenSchedule* schedule) {
+  for (const auto& [key, value] : table) {
+    const auto number = value.value<int64_t>();
+    if (!number || *number < 0 || *number > UINT32_MAX) {
+      return Unexpected(path, key.str(), "a whole number");
+    }
+    if (key.str() == "start_unix_seconds") {
+      schedule->start_unix_seconds = *number;
+    } else if (key.str() == "epoch_seconds") {
+      schedule->epoch_seconds = static_cast<uint32_t>(*number);
+    } else if (key.str() == "tokens_per_epoch") {
+      schedule->tokens_per_epoch = static_cast<uint32_t>(*number);
+    } else {
+      return Unexpected(path, key.str(), "no such key in [tokens]");
+    }
+  }
+  return Annotate(schedule->Check(), path);
+}
+
 absl::Status ReadTable(const std::string& path, const toml::table& table, Settings* settings) {
   for (const auto& [key, value] : table) {
     if (key.str() == "listen" && value.is_string()) {
@@ -84,14 +109,18 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
       RETURN_IF_ERROR(ReadPaths(path, *value.as_table(), settings));
     } else if (key.str() == "policy" && value.is_table()) {
       RETURN_IF_ERROR(ReadPolicy(path, *value.as_table(), &settings->policy));
+    } else if (key.str() == "tokens" && value.is_table()) {
+      RETURN_IF_ERROR(ReadTokens(path, *value.as_table(), &settings->tokens));
     } else {
-      return Unexpected(path, key.str(), "listen, release_validity_days, [paths] or [policy]");
+      return Unexpected(path, key.str(),
+                        "listen, release_validity_days, [paths], [policy] or [tokens]");
     }
   }
   return absl::OkStatus();
 }
 
 std::string ConfigText(const std::string& listen) {
+  const TokenSchedule schedule;
   toml::table paths;
   for (const PathKey& path : kPaths) paths.insert(path.key, path.default_name);
   const toml::table table{
@@ -99,6 +128,9 @@ std::string ConfigText(const std::string& listen) {
       {"release_validity_days", 90},
       {"paths", paths},
       {"policy", toml::table{{"cohort_floor", 30}, {"epsilon_ceiling", 8.0}}},
+      {"tokens", toml::table{{"start_unix_seconds", schedule.start_unix_seconds},
+                             {"epoch_seconds", int64_t{schedule.epoch_seconds}},
+                             {"tokens_per_epoch", int64_t{schedule.tokens_per_epoch}}}},
   };
   std::ostringstream text;
   text << "# A Lorikeet coordinator.  Paths are relative to this file.\n" << table << "\n";
@@ -118,7 +150,12 @@ absl::Status WriteKeys(const std::string& directory, const std::vector<std::stri
   SystemRandom random;
   const SigningKey key = SigningKey::Generate(&random);
   RETURN_IF_ERROR(key.WriteFile(directory + "/signing.key"));
-  return WritePublicKey(key.public_key(), directory + "/coordinator.pub");
+  RETURN_IF_ERROR(WritePublicKey(key.public_key(), directory + "/coordinator.pub"));
+  const SigningKey issuer = SigningKey::Generate(&random);
+  RETURN_IF_ERROR(issuer.WriteFile(directory + "/issuer.key"));
+  RETURN_IF_ERROR(WritePublicKey(issuer.public_key(), directory + "/issuer.pub"));
+  return WriteSecretFile(directory + "/tokens.seed", kTokenSeedKind,
+                         SecretBytes::Random(kVoprfSeedBytes, &random));
 }
 
 }  // namespace
@@ -165,6 +202,16 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Open(const std::string& co
 
 absl::StatusOr<SigningKey> Workspace::ReadSigningKey() const {
   return SigningKey::ReadFile(settings.signing_key_path);
+}
+
+bool Workspace::HasTokens() const { return FileExists(settings.token_seed_path); }
+
+absl::StatusOr<SigningKey> Workspace::ReadIssuerKey() const {
+  return SigningKey::ReadFile(settings.issuer_key_path);
+}
+
+absl::StatusOr<SecretBytes> Workspace::ReadTokenSeed() const {
+  return ReadSecretFile(settings.token_seed_path, kTokenSeedKind, kVoprfSeedBytes);
 }
 
 absl::StatusOr<CertifiedKey> Workspace::ReadAuthority() const {

@@ -4,8 +4,9 @@
 //   listen = "127.0.0.1:8750"          devices connect here
 //   release_validity_days = 90
 //   [paths]  store, releases, ca_certificate, ca_key, server_certificate, server_key, signing_key,
-//            release_key
-//   [policy] cohort_floor = 30, epsilon_ceiling = 8.0     the strict rule
+//            release_key, issuer_key, issuer_public_key, token_seed
+//   [tokens] start_unix_seconds = 0, epoch_seconds = 86400, tokens_per_epoch = 4     anonymous
+//   tokens [policy] cohort_floor = 30, epsilon_ceiling = 8.0     the strict rule
 #ifndef LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
 #define LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
 
@@ -16,7 +17,9 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/clock.h"
+#include "common/crypto/secret_bytes.h"
 #include "common/crypto/sign.h"
+#include "common/tokens/token_keys.h"
 #include "coordinator/admin/certificate_authority.h"
 #include "coordinator/distribution/blob_store.h"
 #include "coordinator/rounds/task_config.h"
@@ -39,6 +42,10 @@ struct Settings {
   std::string server_key_path;
   std::string signing_key_path;  // secret
   std::string release_key_path;  // coordinator.pub: hex of the public key
+  TokenSchedule tokens;
+  std::string issuer_key_path;         // secret; signs the keys of tokens
+  std::string issuer_public_key_path;  // issuer.pub
+  std::string token_seed_path;         // secret; a directory of an older program has none
 };
 
 // NOT_FOUND; INVALID_ARGUMENT: not TOML, an unknown key, a value of another type.
@@ -59,6 +66,10 @@ struct Workspace {
   static absl::StatusOr<std::unique_ptr<Workspace>> Open(const std::string& config_path);
   absl::StatusOr<SigningKey> ReadSigningKey() const;
   absl::StatusOr<CertifiedKey> ReadAuthority() const;
+  // Whether this coordinator can issue and redeem tokens.
+  bool HasTokens() const;
+  absl::StatusOr<SigningKey> ReadIssuerKey() const;
+  absl::StatusOr<SecretBytes> ReadTokenSeed() const;
 };
 
 }  // namespace lorikeet

@@ -9,6 +9,7 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/secagg/one_time_keys.h"
 #include "coordinator/registry/device_registry.h"
 
 namespace lorikeet {
@@ -39,7 +40,7 @@ absl::Status Coordinator::EnsureLoaded() {
   for (RoundRecord& record : records) {
     ASSIGN_OR_RETURN(const auto events, options_.store->RoundEvents(record.id));
     const SessionId session = record.session;
-    auto round = OpenRound::Restore(std::move(record), events);
+    auto round = OpenRound::Restore(std::move(record), events, options_.pool);
     if (!round.ok()) return Annotate(round.status(), "a round cannot be continued");
     open_[session] = *std::move(round);
   }
@@ -107,10 +108,48 @@ absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const R
   return offer;
 }
 
+absl::Status Coordinator::AdmitToRound(const DeviceId& device, const SessionId& session) {
+  RETURN_IF_ERROR(EnsureLoaded());
+  const bool member = IsTokenMember(device);
+  const auto it = open_.find(session);
+  // What a round that is over says of itself, it says to everybody who knows its session.
+  const bool by_token =
+      it == open_.end() ? member : it->second.machine->description().token.has_value();
+  if (!by_token) return AdmitDevice(options_.store, device);
+  if (member) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      "round: expected a member that joined by anonymous token, got a device by its name");
+}
+
+absl::Status Coordinator::CheckToken(const RoundDescription& round, const DeviceId& device,
+                                     const KeyAdvertisement& keys,
+                                     const std::optional<Token>& token) {
+  if (!round.token) {
+    if (!token) return absl::OkStatus();
+    return absl::InvalidArgumentError("token: expected none in this round, got one");
+  }
+  if (!token) {
+    return absl::PermissionDeniedError("token: expected one to join this round, got none");
+  }
+  if (options_.redeemer == nullptr) {
+    return absl::UnavailableError("token: this coordinator has no keys to check it with");
+  }
+  RETURN_IF_ERROR(options_.redeemer->Check(*token, round.token->epoch, OneTimeKeysHash(keys)));
+  if (device != TokenMember(*token)) {
+    return absl::PermissionDeniedError(
+        "token: expected the member's name that follows from it, got another");
+  }
+  ASSIGN_OR_RETURN(const auto spent, options_.store->FindSpentToken(token->epoch, token->nonce));
+  if (!spent || *spent == round.secagg.session) return absl::OkStatus();
+  return absl::AlreadyExistsError(
+      "token: expected one that was not used yet, got one that is spent");
+}
+
 absl::StatusOr<uint32_t> Coordinator::Receive(const DeviceId& device, const SessionId& session,
-                                              RoundMessage message) {
+                                              RoundMessage message,
+                                              const std::optional<Token>& token) {
   absl::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(AdmitToRound(device, session));
   RETURN_IF_ERROR(TickAll());
   const auto it = open_.find(session);
   if (it == open_.end()) {
@@ -123,32 +162,35 @@ absl::StatusOr<uint32_t> Coordinator::Receive(const DeviceId& device, const Sess
         absl::StrCat("the round is over: ", ToAbsl(RoundStatusName(record.status)),
                      record.message.empty() ? "" : ": ", record.message));
   }
+  if (const auto* keys = std::get_if<KeyAdvertisement>(&message)) {
+    RETURN_IF_ERROR(CheckToken(it->second.machine->description(), device, *keys, token));
+  }
   ASSIGN_OR_RETURN(const RoundActions actions,
-                   StepRound(&it->second, DeviceMessage{device, std::move(message)}));
+                   StepRound(&it->second, DeviceMessage{device, std::move(message)}, token));
   RETURN_IF_ERROR(actions.reply);
   return actions.ticket;
 }
 
 absl::StatusOr<uint32_t> Coordinator::AdvertiseKeys(const DeviceId& device,
-                                                    const KeyAdvertisement& message) {
-  return Receive(device, message.session, message);
+                                                    const JoinRequest& request) {
+  return Receive(device, request.keys.session, request.keys, request.token);
 }
 absl::Status Coordinator::ShareKeys(const DeviceId& device, const ShareKeysMessage& message) {
-  return Receive(device, message.session, message).status();
+  return Receive(device, message.session, message, std::nullopt).status();
 }
 absl::Status Coordinator::SubmitMaskedUpdate(const DeviceId& device, const MaskedUpdate& message) {
-  return Receive(device, message.session, message).status();
+  return Receive(device, message.session, message, std::nullopt).status();
 }
 absl::Status Coordinator::Acknowledge(const DeviceId& device, const Acknowledgement& message) {
-  return Receive(device, message.session, message).status();
+  return Receive(device, message.session, message, std::nullopt).status();
 }
 absl::Status Coordinator::Unmask(const DeviceId& device, const UnmaskResponse& message) {
-  return Receive(device, message.session, message).status();
+  return Receive(device, message.session, message, std::nullopt).status();
 }
 
 absl::StatusOr<PollResult> Coordinator::Poll(const DeviceId& device, const PollQuery& query) {
   absl::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(AdmitToRound(device, query.session));
   RETURN_IF_ERROR(TickAll());
   const auto it = open_.find(query.session);
   if (it != open_.end()) {

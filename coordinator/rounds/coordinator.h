@@ -20,7 +20,9 @@
 #include "absl/time/time.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
+#include "common/base/thread_pool.h"
 #include "common/crypto/sign.h"
+#include "common/tokens/redeemer.h"
 #include "common/wire/federation.h"
 #include "coordinator/distribution/blob_store.h"
 #include "coordinator/distribution/publisher.h"
@@ -40,9 +42,12 @@ class Coordinator final : public FederationService {
     const Clock* clock = nullptr;
     RandomSource* random = nullptr;
     const SigningKey* key = nullptr;
+    ThreadPool* pool = nullptr;  // for unmasking; may be null; nothing else may use it meanwhile
     absl::Duration poll_interval = absl::Milliseconds(250);  // asked of devices in a round
     absl::Duration round_interval = absl::Seconds(1);        // asked of devices waiting for one
     absl::Duration release_validity = absl::Hours(24 * 90);
+    // Of tasks that require anonymous tokens; null: their rounds do not open.
+    TokenRedeemer* redeemer = nullptr;
   };
   // Borrows everything in options.  Continues the rounds that are open in the store.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Create(const Options& options);
@@ -57,7 +62,7 @@ class Coordinator final : public FederationService {
   absl::StatusOr<ChunkResult> FetchChunk(const DeviceId& device, const ChunkQuery& query) override;
   absl::StatusOr<RoundOffer> GetRound(const DeviceId& device, const RoundQuery& query) override;
   absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId& device,
-                                         const KeyAdvertisement& message) override;
+                                         const JoinRequest& request) override;
   absl::Status ShareKeys(const DeviceId& device, const ShareKeysMessage& message) override;
   absl::Status SubmitMaskedUpdate(const DeviceId& device, const MaskedUpdate& message) override;
   absl::Status Acknowledge(const DeviceId& device, const Acknowledgement& message) override;
@@ -70,11 +75,24 @@ class Coordinator final : public FederationService {
   // Rebuilds open_ from the store if it is not known to be the same.
   absl::Status EnsureLoaded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Admit(const DeviceId& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<uint32_t> Receive(const DeviceId& device, const SessionId& session,
-                                   RoundMessage message) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Steps the machine, stores the event, and settles the round if that ended it.
-  absl::StatusOr<RoundActions> StepRound(OpenRound* round, const RoundInput& input)
+  // To a round that admits by token: its members, which it knows by their tokens, and nobody by
+  // name.  To the others: enrolled devices.
+  absl::Status AdmitToRound(const DeviceId& device, const SessionId& session)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<uint32_t> Receive(const DeviceId& device, const SessionId& session,
+                                   RoundMessage message, const std::optional<Token>& token)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether what came with an advertisement admits its sender.
+  absl::Status CheckToken(const RoundDescription& round, const DeviceId& device,
+                          const KeyAdvertisement& keys, const std::optional<Token>& token)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Steps the machine, stores the event (and in the same transaction the token that paid for it),
+  // and settles the round if that ended it.
+  absl::StatusOr<RoundActions> StepRound(OpenRound* round, const RoundInput& input,
+                                         const std::optional<Token>& token = std::nullopt)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The tokens that a round opening now admits.
+  absl::StatusOr<TokenDemand> DemandTokens() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TickAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // A finished machine -> store (and release); the round leaves open_.

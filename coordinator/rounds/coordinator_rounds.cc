@@ -17,6 +17,8 @@ namespace {
 // After an abort devices need a moment; without it an empty fleet's last device would open rounds
 // in a loop.
 constexpr absl::Duration kPauseAfterAbort = absl::Seconds(1);
+// Longer than any round's first step.
+constexpr absl::Duration kTokenMemory = absl::Hours(24 * 31);
 
 bool StillJoinable(const RoundMachine& machine, const DeviceId& device) {
   if (machine.step() != SecAggStep::kAdvertise) return false;
@@ -106,8 +108,12 @@ absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& confi
   if (known != out_of_budget_.end() && known->second == spent) return nullptr;
   ASSIGN_OR_RETURN(const CatalogShape shape, ShapeOf(catalog, options_.blobs));
   const absl::Time now = options_.clock->Now();
-  ASSIGN_OR_RETURN(const RoundDescription description,
+  ASSIGN_OR_RETURN(RoundDescription description,
                    DescribeRound(config, shape, round_number, now, options_.random));
+  if (RequiresTokens(config)) {
+    ASSIGN_OR_RETURN(const TokenDemand demand, DemandTokens());
+    ASSIGN_OR_RETURN(description, AdmitByToken(std::move(description), demand));
+  }
   ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(config, description, spent + 1));
   if (total > config.epsilon_budget) {
     LogWarning(absl::StrFormat("task %s: no round opens: expected epsilon up to %g, got %.3f",
@@ -130,20 +136,44 @@ absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& confi
   ledger.charged = now;
   ASSIGN_OR_RETURN(record.id, options_.store->OpenRound(record, ledger));
   const SessionId session = record.session;
-  ASSIGN_OR_RETURN(OpenRound round, OpenRound::Restore(std::move(record), {}));
+  ASSIGN_OR_RETURN(OpenRound round, OpenRound::Restore(std::move(record), {}, options_.pool));
   LogInfo(absl::StrFormat("task %s: round %d opens", config.name, round_number));
   return &(open_[session] = std::move(round));
 }
 
-absl::StatusOr<RoundActions> Coordinator::StepRound(OpenRound* round, const RoundInput& input) {
+absl::StatusOr<TokenDemand> Coordinator::DemandTokens() {
+  if (options_.redeemer == nullptr) {
+    return absl::FailedPreconditionError(
+        "the task requires anonymous tokens, and this coordinator has no keys to check them with");
+  }
+  const TokenSchedule& schedule = options_.redeemer->schedule();
+  const absl::Time now = options_.clock->Now();
+  ASSIGN_OR_RETURN(const uint64_t epoch, schedule.EpochAt(now));
+  // Nobody can join with older ones: a round's first step lasts 30 days at most.
+  if (now > schedule.StartOf(0) + kTokenMemory) {
+    ASSIGN_OR_RETURN(const uint64_t oldest, schedule.EpochAt(now - kTokenMemory));
+    RETURN_IF_ERROR(options_.store->ForgetTokens(oldest));
+  }
+  TokenDemand demand{.epoch = epoch};
+  ASSIGN_OR_RETURN(demand.key_id, options_.redeemer->KeyIdOf(epoch));
+  return demand;
+}
+
+absl::StatusOr<RoundActions> Coordinator::StepRound(OpenRound* round, const RoundInput& input,
+                                                    const std::optional<Token>& token) {
   const SecAggStep before = round->machine->step();
   RoundActions actions = round->machine->Step(input);
   if (!actions.persist) return actions;
   // A tick keeps its own time: replayed with a later one it could end more steps than it did.
   if (actions.persist->kind != RoundEventKind::kTick) actions.persist->at = options_.clock->Now();
-  const absl::Status stored = options_.store->AppendRoundEvent(round->record.id, *actions.persist);
+  const int64_t id = round->record.id;
+  const absl::Status stored =
+      token ? options_.store->AppendPaidEvent(id, *actions.persist,
+                                              {token->epoch, token->nonce, round->record.session})
+            : options_.store->AppendRoundEvent(id, *actions.persist);
   if (!stored.ok()) {
-    // The machine is ahead of the store: both are brought together at the next call.
+    // The machine is ahead of the store (or, where another coordinator over it was faster with a
+    // token, beside it): both are brought together at the next call.
     loaded_ = false;
     return absl::UnavailableError(absl::StrCat("cannot be stored: ", stored.message()));
   }

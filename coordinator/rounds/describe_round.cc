@@ -87,6 +87,11 @@ absl::StatusOr<RoundDescription> DescribeRound(const TaskConfig& config,
   return DecodeRoundDescription(Encode(round));
 }
 
+absl::StatusOr<RoundDescription> AdmitByToken(RoundDescription round, const TokenDemand& demand) {
+  round.token = demand;
+  return DecodeRoundDescription(Encode(round));
+}
+
 absl::StatusOr<double> EpsilonOfRounds(const TaskConfig& config, const RoundDescription& round,
                                        int64_t rounds) {
   return RoundEpsilon(round.encoding, HonestSurvivors(config), static_cast<int>(rounds),

@@ -36,6 +36,9 @@ absl::StatusOr<RoundDescription> DescribeRound(const TaskConfig& config,
                                                const CatalogShape& catalog, uint64_t round_number,
                                                absl::Time now, RandomSource* random);
 
+// The same round, which admits devices by anonymous token.
+absl::StatusOr<RoundDescription> AdmitByToken(RoundDescription round, const TokenDemand& demand);
+
 // Epsilon at the task's delta of `rounds` rounds like this one, for cohort_min survivors of which
 // corrupt_fraction add no noise.
 absl::StatusOr<double> EpsilonOfRounds(const TaskConfig& config, const RoundDescription& round,

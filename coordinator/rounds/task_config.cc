@@ -38,6 +38,7 @@ void VisitFields(Config& config, const Visit& visit) {
   visit("noise", config.noise);
   visit("largest_noise_ratio", config.largest_noise_ratio);
   visit("demonstration", config.demonstration);
+  visit("tokens", config.tokens);
   visit("count_weight", config.count_weight);
   visit("loss_weight", config.loss_weight);
   visit("loss_bound", config.loss_bound);
@@ -188,6 +189,10 @@ absl::Status CheckTaskConfig(const TaskConfig& c) {
                           static_cast<double>(c.base_fingerprint.size())));
   RETURN_IF_ERROR(CheckCohort(c));
   RETURN_IF_ERROR(CheckPrivacyNumbers(c));
+  if (c.tokens != "required" && c.tokens != "off") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("task: tokens: expected required or off, got ", c.tokens.substr(0, 64)));
+  }
   RETURN_IF_ERROR(Require(c.server_learning_rate > 0 && c.server_learning_rate <= 100,
                           "server_learning_rate", "above 0 to 100", c.server_learning_rate));
   RETURN_IF_ERROR(Require(c.min_count >= 0 && c.min_count <= kMaxCohort, "min_count", "0 to 65536",
@@ -239,11 +244,13 @@ absl::StatusOr<SecAggParameters> GraphOf(const TaskConfig& config) {
   parameters.cohort_min = config.cohort_min;
   parameters.cohort_max = config.cohort_max;
   if (config.cohort_max < kCompleteGraphBelow) {
-    // Everybody holds a share of everybody.  Above half, so that both kinds of share of one client
-    // can never be collected; two thirds where the smallest cohort still reaches it.
-    const int half = config.cohort_max / 2 + 1;
+    // Everybody holds a share of everybody.  At least so many that both kinds of share of one client
+    // can never be collected, corrupt holders included; two thirds where the smallest cohort still
+    // reaches it.
+    ASSIGN_OR_RETURN(const int lowest,
+                     CompleteGraphThreshold(config.cohort_max, config.corrupt_fraction));
     const int two_thirds = (2 * config.cohort_max + 2) / 3;
-    parameters.threshold = std::max(half, std::min(config.cohort_min, two_thirds));
+    parameters.threshold = std::max(lowest, std::min(config.cohort_min, two_thirds));
     return parameters;
   }
   GraphRequest request;

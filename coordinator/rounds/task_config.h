@@ -38,6 +38,8 @@ struct TaskConfig {
   // released; if that is all of them, nothing is.  Demonstrations release whatever comes out.
   double largest_noise_ratio = kLargestNoiseRatio;
   bool demonstration = false;  // lets go of the floors of TaskPolicy; devices must opt in
+  // "required": devices join by anonymous token, unnamed; "off": by their certificate's name.
+  std::string tokens = "off";
 
   double count_weight = 0.3;  // of the one-hot counts, in clip norms
   double loss_weight = 0.02;  // of a loss, in clip norms
@@ -55,6 +57,8 @@ struct TaskConfig {
   absl::Duration unmask = absl::Minutes(5);
   absl::Duration pause = absl::ZeroDuration();  // between the end of a round and the next
 };
+
+inline bool RequiresTokens(const TaskConfig& config) { return config.tokens == "required"; }
 
 // What this coordinator's owner allows: the strict rule.
 struct TaskPolicy {

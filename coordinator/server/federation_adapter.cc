@@ -1,5 +1,6 @@
 #include "coordinator/server/federation_adapter.h"
 
+#include <iterator>
 #include <utility>
 
 #include "common/base/status_macros.h"
@@ -22,11 +23,25 @@ absl::StatusOr<DeviceId> DeviceOf(const grpc::ServerContext& context) {
   return DeviceId(names[0].data(), names[0].size());
 }
 
+// In the steps of a round: a device by its certificate, or, without one, a member by its name.
+absl::StatusOr<DeviceId> CallerOf(const grpc::ServerContext& context) {
+  if (context.auth_context()->IsPeerAuthenticated()) return DeviceOf(context);
+  const auto range = context.client_metadata().equal_range(kMemberMetadata);
+  if (range.first != range.second && std::next(range.first) == range.second) {
+    DeviceId member(range.first->second.data(), range.first->second.size());
+    if (IsTokenMember(member)) return member;
+  }
+  return absl::UnauthenticatedError(
+      "expected a client certificate, or the name of one member of a round");
+}
+
+using Identify = absl::StatusOr<DeviceId> (*)(const grpc::ServerContext&);
+
 // call(device, request) -> StatusOr<result>; put(result, response).
 template <typename Request, typename Call, typename Put>
 grpc::Status Handle(const grpc::ServerContext& context, const Request& request, const Call& call,
-                    const Put& put) {
-  const auto device = DeviceOf(context);
+                    const Put& put, Identify identify = DeviceOf) {
+  const auto device = identify(context);
   if (!device.ok()) return ToGrpc(device.status());
   auto checked = FromProto(request);
   if (!checked.ok()) return ToGrpc(checked.status());
@@ -40,7 +55,7 @@ grpc::Status Handle(const grpc::ServerContext& context, const Request& request, 
 template <typename Message, typename Call>
 grpc::Status HandleStep(const grpc::ServerContext& context, const Message& message,
                         const Call& call) {
-  const auto device = DeviceOf(context);
+  const auto device = CallerOf(context);
   if (!device.ok()) return ToGrpc(device.status());
   const auto checked = FromProto(message);
   if (!checked.ok()) return ToGrpc(checked.status());
@@ -91,9 +106,9 @@ grpc::Status FederationAdapter::AdvertiseKeys(grpc::ServerContext* context,
                                               const proto::AdvertiseKeysRequest* request,
                                               proto::AdvertiseKeysResponse* response) {
   return Handle(
-      *context, request->keys(),
-      [&](const DeviceId& d, const KeyAdvertisement& m) { return service_->AdvertiseKeys(d, m); },
-      [&](uint32_t ticket) { response->set_ticket(ticket); });
+      *context, *request,
+      [&](const DeviceId& d, const JoinRequest& r) { return service_->AdvertiseKeys(d, r); },
+      [&](uint32_t ticket) { response->set_ticket(ticket); }, CallerOf);
 }
 
 grpc::Status FederationAdapter::ShareKeys(grpc::ServerContext* context,
@@ -133,7 +148,27 @@ grpc::Status FederationAdapter::Poll(grpc::ServerContext* context,
   return Handle(
       *context, *request,
       [&](const DeviceId& d, const PollQuery& q) { return service_->Poll(d, q); },
-      [&](const PollResult& result) { ToProto(result, response); });
+      [&](const PollResult& result) { ToProto(result, response); }, CallerOf);
+}
+
+grpc::Status TokenIssuerAdapter::GetTokenKeys(grpc::ServerContext* context,
+                                              const proto::GetTokenKeysRequest*,
+                                              proto::GetTokenKeysResponse* response) {
+  const auto device = DeviceOf(*context);
+  if (!device.ok()) return ToGrpc(device.status());
+  const auto keys = service_->GetTokenKeys(*device);
+  if (!keys.ok()) return ToGrpc(keys.status());
+  ToProto(*keys, response);
+  return grpc::Status::OK;
+}
+
+grpc::Status TokenIssuerAdapter::IssueTokens(grpc::ServerContext* context,
+                                             const proto::IssueTokensRequest* request,
+                                             proto::IssueTokensResponse* response) {
+  return Handle(
+      *context, *request,
+      [&](const DeviceId& d, const IssueRequest& r) { return service_->IssueTokens(d, r); },
+      [&](const BatchEvaluation& evaluation) { ToProto(evaluation, response); });
 }
 
 }  // namespace lorikeet

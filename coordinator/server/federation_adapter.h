@@ -1,8 +1,13 @@
-// gRPC calls -> FederationService.  One of the few files that see gRPC.
+// gRPC calls -> FederationService and TokenIssuerService.  One of the few files that see gRPC.
+//
+// Who calls follows from the client certificate.  The steps of a round may come without one: then
+// the caller is the member that it names in the metadata (kMemberMetadata), known by its token
+// only.
 #ifndef LORIKEET_COORDINATOR_SERVER_FEDERATION_ADAPTER_H_
 #define LORIKEET_COORDINATOR_SERVER_FEDERATION_ADAPTER_H_
 
 #include "common/wire/federation.h"
+#include "common/wire/token_service.h"
 #include "federation.grpc.pb.h"
 
 namespace lorikeet {
@@ -36,6 +41,19 @@ class FederationAdapter final : public proto::Federation::Service {
 
  private:
   FederationService* service_;
+};
+
+class TokenIssuerAdapter final : public proto::TokenIssuer::Service {
+ public:
+  explicit TokenIssuerAdapter(TokenIssuerService* service) : service_(service) {}
+
+  grpc::Status GetTokenKeys(grpc::ServerContext* context, const proto::GetTokenKeysRequest* request,
+                            proto::GetTokenKeysResponse* response) override;
+  grpc::Status IssueTokens(grpc::ServerContext* context, const proto::IssueTokensRequest* request,
+                           proto::IssueTokensResponse* response) override;
+
+ private:
+  TokenIssuerService* service_;
 };
 
 }  // namespace lorikeet

@@ -22,7 +22,9 @@ namespace lorikeet {
 
 struct FederationServer::State {
   explicit State(const Options& server_options)
-      : options(server_options), adapter(server_options.service) {}
+      : options(server_options),
+        adapter(server_options.service),
+        issuer_adapter(server_options.issuer) {}
 
   void RunTimer() {
     for (;;) {
@@ -38,6 +40,7 @@ struct FederationServer::State {
 
   Options options;
   FederationAdapter adapter;
+  TokenIssuerAdapter issuer_adapter;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
   absl::Mutex mutex;
@@ -59,7 +62,9 @@ absl::StatusOr<std::unique_ptr<FederationServer>> FederationServer::Start(const 
   // gRPC's own lines would stand beside our one-line errors.
   gpr_set_log_function([](gpr_log_func_args* line) { LogDebug(line->message); });
   auto state = std::make_unique<State>(options);
-  grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  grpc::SslServerCredentialsOptions tls(
+      options.members ? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
+                      : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
   tls.pem_root_certs = options.ca_certificate;
   tls.pem_key_cert_pairs = {{options.server_key, options.server_certificate}};
 
@@ -70,7 +75,8 @@ absl::StatusOr<std::unique_ptr<FederationServer>> FederationServer::Start(const 
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   builder.SetResourceQuota(grpc::ResourceQuota("coordinator").SetMaxThreads(options.max_threads));
   builder.AddListeningPort(options.listen, grpc::SslServerCredentials(tls), &state->port);
-  builder.RegisterService(&state->adapter);
+  if (options.service != nullptr) builder.RegisterService(&state->adapter);
+  if (options.issuer != nullptr) builder.RegisterService(&state->issuer_adapter);
   state->server = builder.BuildAndStart();
   if (state->server == nullptr || state->port == 0) {
     return absl::UnavailableError(

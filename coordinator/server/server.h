@@ -1,7 +1,8 @@
 // The coordinator on the network: gRPC over mutual TLS, health service, deadline timer.
 //
-// Every client must show a certificate of the fleet's CA; its common name is the device id.  Unary
-// calls only; each is one call of FederationService.
+// Every client must show a certificate of the fleet's CA; its common name is the device id.  With
+// `members`, the steps of a round may also be taken without one, by members that a token admitted.
+// Unary calls only; each is one call of FederationService or TokenIssuerService.
 #ifndef LORIKEET_COORDINATOR_SERVER_SERVER_H_
 #define LORIKEET_COORDINATOR_SERVER_SERVER_H_
 
@@ -12,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/wire/federation.h"
+#include "common/wire/token_service.h"
 
 namespace lorikeet {
 
@@ -22,8 +24,11 @@ class FederationServer {
     std::string ca_certificate;          // PEM texts
     std::string server_certificate;
     std::string server_key;
-    FederationService* service = nullptr;  // thread-safe
-    std::function<absl::Time()> tick;      // called by the timer thread; returns the next deadline
+    // Thread-safe.  One of them may be null: that service is not offered.
+    FederationService* service = nullptr;
+    TokenIssuerService* issuer = nullptr;
+    bool members = false;
+    std::function<absl::Time()> tick;  // called by the timer thread; returns the next deadline
     absl::Duration tick_interval = absl::Milliseconds(200);  // longest wait between ticks
     int max_threads = 64;
   };

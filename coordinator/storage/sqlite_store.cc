@@ -33,6 +33,11 @@ CREATE TABLE IF NOT EXISTS round_events (
   position INTEGER PRIMARY KEY, round_id INTEGER NOT NULL REFERENCES rounds(id), kind INTEGER NOT NULL,
   device TEXT NOT NULL, payload BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
 CREATE INDEX IF NOT EXISTS events_by_round ON round_events (round_id, position);
+CREATE TABLE IF NOT EXISTS token_charges (
+  epoch INTEGER NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (epoch, device, request)) STRICT;
+CREATE TABLE IF NOT EXISTS spent_tokens (
+  epoch INTEGER NOT NULL, nonce BLOB NOT NULL, session BLOB NOT NULL, PRIMARY KEY (epoch, nonce)) STRICT;
 CREATE TABLE IF NOT EXISTS releases (
   kind TEXT NOT NULL, base_fingerprint TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
   manifest TEXT NOT NULL, signature BLOB NOT NULL, key BLOB NOT NULL, published INTEGER NOT NULL,

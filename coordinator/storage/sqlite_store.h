@@ -26,6 +26,12 @@ class SqliteStore final : public Store {
   absl::StatusOr<std::vector<TaskRecord>> ListTasks() override;
   absl::StatusOr<int64_t> OpenRound(const RoundRecord& round, const LedgerRecord& ledger) override;
   absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) override;
+  absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
+                               const SpentTokenRecord& token) override;
+  absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
+                                                          const Hash256& nonce) override;
+  absl::StatusOr<bool> TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) override;
+  absl::Status ForgetTokens(uint64_t before_epoch) override;
   absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) override;
   absl::Status FinishRound(const RoundRecord& round, bool spent,
                            const std::optional<ReleaseRecord>& release) override;

@@ -92,6 +92,21 @@ struct LedgerRecord {
   bool spent = true;
 };
 
+// Anonymous tokens that a device asked an issuer for.
+struct TokenChargeRecord {
+  std::string device;
+  uint64_t epoch = 0;
+  Hash256 request = {};
+  uint32_t count = 0;
+};
+
+// An anonymous token that admitted somebody to a round.
+struct SpentTokenRecord {
+  uint64_t epoch = 0;
+  Hash256 nonce = {};
+  SessionId session = {};
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -109,6 +124,18 @@ class Store {
   virtual absl::StatusOr<int64_t> OpenRound(const RoundRecord& round,
                                             const LedgerRecord& ledger) = 0;
   virtual absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) = 0;
+  // The event and the token that paid for it, in one transaction.  ALREADY_EXISTS: the token is
+  // spent (by whichever coordinator over this store, whenever), and nothing was stored.
+  virtual absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
+                                       const SpentTokenRecord& token) = 0;
+  // The session that a token was spent in, if it was.
+  virtual absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
+                                                                  const Hash256& nonce) = 0;
+  // Records a charge and returns true, or records nothing and returns false if the device's sum for
+  // that epoch would pass `limit`.  A charge known before is true again, and counts once.
+  virtual absl::StatusOr<bool> TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) = 0;
+  // Deletes what is known of epochs before this one.
+  virtual absl::Status ForgetTokens(uint64_t before_epoch) = 0;
   virtual absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) = 0;
   // Sets what `round` says about its end, adds the release if there is one, sets the ledger entry's
   // `spent`, and deletes the round's events: one transaction.

@@ -39,7 +39,11 @@ Agent::Agent(AgentOptions options, const Clock* clock, RandomSource* random, Age
       clock_(clock),
       random_(random),
       store_(store),
-      state_(std::move(state)) {}
+      state_(std::move(state)) {
+  if (options_.issuer_key && options_.policy.federate) {
+    purse_.emplace(*options_.issuer_key, &state_, store_, random_);
+  }
+}
 
 AgentActions Agent::Step(AgentEvent event) {
   actions_.clear();
@@ -109,7 +113,8 @@ void Agent::On(WakeEvent) {
 }
 
 void Agent::Call(AgentRequest request) {
-  pending_ = CallAction{next_call_++, std::move(request)};
+  pending_ = CallAction{next_call_++, std::move(request),
+                        phase_ == Phase::kRound ? participant_->member() : DeviceId()};
   actions_.push_back(*pending_);
 }
 
@@ -163,6 +168,8 @@ void Agent::HandleAnswer(const AgentResponse& response) {
     case Phase::kBase:
     case Phase::kCatalog:
       return HandleRelease(response);
+    case Phase::kTokens:
+      return HandleTokens(response);
     case Phase::kSeek:
       return HandleOffer(response);
     case Phase::kRound:
@@ -265,6 +272,42 @@ bool Agent::StopIsDue() const {
 
 void Agent::Seek() {
   if (StopIsDue()) return Stop(absl::OkStatus());
+  if (!purse_ || clock_->Now() < tokens_due_) return SeekRound();
+  phase_ = Phase::kTokens;
+  Call(TokenKeysQuery{});
+}
+
+void Agent::HandleTokens(const AgentResponse& response) {
+  if (absl::IsResourceExhausted(response.status)) purse_->DropRequest();
+  const absl::Status accepted = response.status.ok() ? AcceptTokens(response) : response.status;
+  if (!Save()) return;
+  if (!accepted.ok()) return TokensFailed(accepted);
+  tokens_due_ = purse_->next_keys_at();
+  RequestTokens();
+}
+
+absl::Status Agent::AcceptTokens(const AgentResponse& response) {
+  if (const auto* keys = std::get_if<SignedTokenKeys>(&response.answer)) {
+    return purse_->AcceptKeys(*keys);
+  }
+  return purse_->AcceptEvaluation(std::get<BatchEvaluation>(response.answer));
+}
+
+void Agent::RequestTokens() {
+  auto request = purse_->NextRequest();
+  if (!request.ok()) return TokensFailed(request.status());
+  if (!*request) return SeekRound();
+  Call(**std::move(request));
+}
+
+void Agent::TokensFailed(const absl::Status& status) {
+  tokens_due_ = clock_->Now() + options_.poll_interval;
+  // A coordinator that issues none says so at every look; its rounds ask for none.
+  if (!absl::IsUnimplemented(status)) Report("tokens", std::string(Message(status)));
+  SeekRound();
+}
+
+void Agent::SeekRound() {
   phase_ = Phase::kSeek;
   if (options_.stop_after_rounds > 0 && state_.rounds_done >= options_.stop_after_rounds) {
     return Wait(options_.poll_interval *
@@ -296,7 +339,8 @@ void Agent::HandleOffer(const AgentResponse& response) {
   Join(*round);
 }
 
-// The session and its epsilon are on disk before the coordinator hears of this device.
+// The session, its epsilon and the loss of its token are on disk before the coordinator hears of
+// this device.
 absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
   ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(content));
@@ -305,14 +349,32 @@ absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
     return absl::FailedPreconditionError(
         "round left out: no persona fits this owner, so there is nothing to add");
   }
+  if (round.token) {
+    if (!purse_) {
+      return absl::FailedPreconditionError(
+          "round left out: it asks for an anonymous token, and no issuer is known");
+    }
+    RETURN_IF_ERROR(purse_->CanMeet(*round.token));
+    taken_token_ = purse_->Take(*round.token);
+  }
   state_.joined.push_back(round.secagg.session);
   if (state_.joined.size() > kRememberedSessions) state_.joined.erase(state_.joined.begin());
   state_.epsilon_spent += round.epsilon;
   return Save() ? absl::OkStatus() : absl::UnavailableError("agent state could not be saved");
 }
 
+absl::StatusOr<std::unique_ptr<RoundParticipant>> Agent::MakeParticipant(
+    const RoundDescription& round) {
+  std::optional<RoundAdmission> admission;
+  if (round.token) {
+    const PurseToken token = *std::exchange(taken_token_, std::nullopt);
+    ASSIGN_OR_RETURN(admission, purse_->Open(token));
+  }
+  return RoundParticipant::Create(round, random_, std::move(admission));
+}
+
 void Agent::Join(const RoundDescription& round) {
-  auto participant = RoundParticipant::Create(round, random_);
+  auto participant = MakeParticipant(round);
   auto advertisement = participant.ok() ? (*participant)->Advertise()
                                         : absl::StatusOr<AgentRequest>(participant.status());
   if (!advertisement.ok()) {

@@ -1,7 +1,7 @@
 // The device's side of a fleet, as a single-threaded state machine: Step(event) -> actions.
 //
-//   Hello -> follow base release (if wanted) -> follow catalog release -> personalize -> look for a
-//   round -> take part
+//   Hello -> follow base release (if wanted) -> follow catalog release -> personalize -> fill the
+//   purse -> look for a round -> take part
 //                                 ^------------------------------------------------------------------'
 // Clock, randomness and storage are injected; calls, waiting and long computations are actions that
 // an edge carries out (agent_runner.h for real devices, lorikeet-sim for simulated ones).  Lost
@@ -27,11 +27,15 @@
 #include "device/agent/requests.h"
 #include "device/agent/round_participant.h"
 #include "device/agent/round_policy.h"
+#include "device/agent/token_purse.h"
 
 namespace lorikeet {
 
 struct AgentOptions {
   Ed25519PublicKey coordinator_key = {};  // signs releases and rounds; pinned at enrolment
+  // Signs the keys of anonymous tokens; pinned too.  Absent: none are fetched, and rounds that
+  // admit by token are left out.
+  std::optional<Ed25519PublicKey> issuer_key;
   std::string base_fingerprint;  // of the model on this device; empty: follow the base release
   RoundPolicy policy;
   int stop_after_rounds =
@@ -68,6 +72,8 @@ using AgentEvent = std::variant<StartEvent, CallDone, PersonalizeDone, Contribut
 struct CallAction {
   uint64_t id = 0;
   AgentRequest request;
+  // Who calls: empty, the device by its certificate; else a member of a round, without one.
+  DeviceId member = {};
 };
 struct PersonalizeAction {
   uint64_t catalog_version = 0;
@@ -107,7 +113,17 @@ class Agent {
   const AgentState& state() const { return state_; }
 
  private:
-  enum class Phase { kIdle, kHello, kBase, kCatalog, kPersonalize, kSeek, kRound, kStopped };
+  enum class Phase {
+    kIdle,
+    kHello,
+    kBase,
+    kCatalog,
+    kPersonalize,
+    kTokens,
+    kSeek,
+    kRound,
+    kStopped
+  };
 
   Agent(AgentOptions options, const Clock* clock, RandomSource* random, AgentStore* store,
         AgentState state);
@@ -135,10 +151,19 @@ class Agent {
   void AfterRelease(const absl::Status& refused);
   bool PersonalizeIsDue() const;
   void Personalize();
+  // Fills the purse if newer keys are due, then looks for a round.
   void Seek();
+  void HandleTokens(const AgentResponse& response);
+  absl::Status AcceptTokens(const AgentResponse& response);
+  void RequestTokens();
+  // No tokens for now: rounds that ask for some are left out.
+  void TokensFailed(const absl::Status& status);
+  void SeekRound();
   void HandleOffer(const AgentResponse& response);
   void Join(const RoundDescription& round);
   absl::Status CheckAndCharge(const RoundDescription& round);
+  // Opens the token that CheckAndCharge took.
+  absl::StatusOr<std::unique_ptr<RoundParticipant>> MakeParticipant(const RoundDescription& round);
   void HandleRound(const AgentResponse& response);
   void HandlePoll(const PollResult& poll);
   void LeaveRound(std::string_view kind, const std::string& message);
@@ -158,6 +183,9 @@ class Agent {
   bool resend_ = false;
   int failures_ = 0;  // calls in a row without an answer
   absl::Time first_failure_;
+  std::optional<TokenPurse> purse_;
+  absl::Time tokens_due_ = absl::InfinitePast();  // next look at the issuer's keys
+  std::optional<PurseToken> taken_token_;         // between CheckAndCharge and Join
   std::unique_ptr<ReleaseFollower> follower_;
   std::unique_ptr<RoundParticipant> participant_;
   bool waiting_for_contribution_ = false;

@@ -38,9 +38,9 @@ class EventQueue {
 
 class Runner {
  public:
-  Runner(Agent* agent, FederationService* service, AgentWork* work, const Clock& clock,
+  Runner(Agent* agent, const AgentServices& services, AgentWork* work, const Clock& clock,
          const AgentRunnerHooks& hooks)
-      : agent_(agent), service_(service), work_(work), clock_(clock), hooks_(hooks) {}
+      : agent_(agent), services_(services), work_(work), clock_(clock), hooks_(hooks) {}
   ~Runner() { JoinWorker(); }
 
   absl::Status Run() {
@@ -56,7 +56,7 @@ class Runner {
   std::optional<AgentEvent> NextEvent() {
     if (call_) {  // blocks for at most the service's own timeout
       const CallAction call = *std::exchange(call_, std::nullopt);
-      return CallDone{call.id, Execute(service_, /*device=*/"", call.request)};
+      return CallDone{call.id, Execute(services_, call.member, call.request)};
     }
     const absl::Time now = clock_.Now();
     if (wake_ && *wake_ <= now) {
@@ -99,7 +99,7 @@ class Runner {
   }
 
   Agent* agent_;
-  FederationService* service_;
+  const AgentServices services_;
   AgentWork* work_;
   const Clock& clock_;
   const AgentRunnerHooks& hooks_;
@@ -112,9 +112,9 @@ class Runner {
 
 }  // namespace
 
-absl::Status RunAgent(Agent* agent, FederationService* service, AgentWork* work, const Clock& clock,
-                      const AgentRunnerHooks& hooks) {
-  return Runner(agent, service, work, clock, hooks).Run();
+absl::Status RunAgent(Agent* agent, const AgentServices& services, AgentWork* work,
+                      const Clock& clock, const AgentRunnerHooks& hooks) {
+  return Runner(agent, services, work, clock, hooks).Run();
 }
 
 }  // namespace lorikeet

@@ -22,8 +22,8 @@ struct AgentRunnerHooks {
 
 // Runs until the agent stops; its final status.  Calls go out on the caller's thread, computations
 // on one worker.
-absl::Status RunAgent(Agent* agent, FederationService* service, AgentWork* work, const Clock& clock,
-                      const AgentRunnerHooks& hooks);
+absl::Status RunAgent(Agent* agent, const AgentServices& services, AgentWork* work,
+                      const Clock& clock, const AgentRunnerHooks& hooks);
 
 }  // namespace lorikeet
 

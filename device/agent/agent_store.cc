@@ -11,11 +11,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/crypto/secret_file.h"
+#include "common/secagg/one_time_keys.h"
 
 namespace lorikeet {
 namespace {
@@ -24,6 +27,7 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr int kStateFormat = 1;
+constexpr std::string_view kSeedKind = "one-time-keys-seed";
 
 json ToJson(const InstalledRelease& release) {
   return {{"version", release.version},
@@ -65,6 +69,57 @@ PersonalSummary SummaryFrom(const json& j) {
           .at = absl::FromUnixMillis(j.at("at_ms").get<int64_t>())};
 }
 
+json TokensToJson(const AgentState& state) {
+  json purse = json::array(), keys = json::object();
+  for (const PurseToken& token : state.tokens) {
+    purse.push_back({{"epoch", token.epoch},
+                     {"keys_hash", ToHex(token.keys_hash)},
+                     {"key_id", ToHex(token.key_id)},
+                     {"output", token.output ? ToHex(*token.output) : ""}});
+  }
+  for (const auto& [epoch, id] : state.token_keys.keys) keys[absl::StrCat(epoch)] = ToHex(id);
+  const auto& schedule = state.token_keys.schedule;
+  return {{"purse", purse},
+          {"keys", keys},
+          {"schedule", schedule ? ToHex(*schedule) : ""},
+          {"next_epoch", state.next_token_epoch}};
+}
+
+absl::StatusOr<PurseToken> PurseTokenFrom(const json& j) {
+  PurseToken token;
+  token.epoch = j.at("epoch").get<uint64_t>();
+  ASSIGN_OR_RETURN(token.keys_hash, HashFromHex(j.at("keys_hash").get<std::string>()));
+  ASSIGN_OR_RETURN(token.key_id, HashFromHex(j.at("key_id").get<std::string>()));
+  ASSIGN_OR_RETURN(const std::string output, FromHex(j.at("output").get<std::string>()));
+  if (output.empty()) return token;
+  token.output.emplace();
+  if (output.size() != token.output->size()) {
+    return absl::DataLossError(absl::StrFormat("token: expected an output of %d bytes, got %d",
+                                               token.output->size(), output.size()));
+  }
+  std::ranges::copy(output, token.output->begin());
+  return token;
+}
+
+absl::Status TokensFrom(const json& j, AgentState* state) {
+  for (const json& entry : j.at("purse")) {
+    ASSIGN_OR_RETURN(const PurseToken token, PurseTokenFrom(entry));
+    state->tokens.push_back(token);
+  }
+  for (const auto& [epoch, id] : j.at("keys").items()) {
+    uint64_t number = 0;
+    if (!absl::SimpleAtoi(epoch, &number)) {
+      return absl::DataLossError("token keys: expected the number of an epoch, got other text");
+    }
+    ASSIGN_OR_RETURN(state->token_keys.keys[number], HashFromHex(id.get<std::string>()));
+  }
+  if (const auto schedule = j.at("schedule").get<std::string>(); !schedule.empty()) {
+    ASSIGN_OR_RETURN(state->token_keys.schedule, HashFromHex(schedule));
+  }
+  state->next_token_epoch = j.at("next_epoch").get<uint64_t>();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<AgentState> StateFrom(const json& j) {
   AgentState state;
   if (j.at("format").get<int>() != kStateFormat) {
@@ -85,6 +140,7 @@ absl::StatusOr<AgentState> StateFrom(const json& j) {
   state.rounds_done = j.at("rounds_done").get<int>();
   state.last_round_catalog = j.at("last_round_catalog").get<uint64_t>();
   state.epsilon_spent = j.at("epsilon_spent").get<double>();
+  if (j.contains("tokens")) RETURN_IF_ERROR(TokensFrom(j.at("tokens"), &state));
   return state;
 }
 
@@ -93,7 +149,8 @@ json ToJson(const AgentState& state) {
             {"joined", json::array()},
             {"rounds_done", state.rounds_done},
             {"last_round_catalog", state.last_round_catalog},
-            {"epsilon_spent", state.epsilon_spent}};
+            {"epsilon_spent", state.epsilon_spent},
+            {"tokens", TokensToJson(state)}};
   if (state.base) j["base"] = ToJson(*state.base);
   if (state.catalog) j["catalog"] = ToJson(*state.catalog);
   if (state.personal) j["personal"] = ToJson(*state.personal);
@@ -106,6 +163,7 @@ json ToJson(const AgentState& state) {
 absl::StatusOr<std::unique_ptr<DirectoryAgentStore>> DirectoryAgentStore::Open(
     const std::string& dir) {
   RETURN_IF_ERROR(MakeDirs(dir + "/files"));
+  RETURN_IF_ERROR(MakeDirs(dir + "/seeds"));
   return std::unique_ptr<DirectoryAgentStore>(new DirectoryAgentStore(dir));
 }
 
@@ -197,6 +255,41 @@ absl::Status DirectoryAgentStore::KeepOnly(const std::vector<Hash256>& files) {
                : absl::OkStatus();
 }
 
+std::string DirectoryAgentStore::SeedPath(const Hash256& name) const {
+  return absl::StrCat(dir_, "/seeds/", ToHex(name));
+}
+
+absl::Status DirectoryAgentStore::KeepSeed(const Hash256& name, const SecretBytes& seed) {
+  return WriteSecretFile(SeedPath(name), kSeedKind, seed);
+}
+
+absl::StatusOr<SecretBytes> DirectoryAgentStore::ReadSeed(const Hash256& name) {
+  return ReadSecretFile(SeedPath(name), kSeedKind, kOneTimeSeedBytes);
+}
+
+// Overwritten in place first: a file system that does not copy on writing keeps nothing of it.
+absl::Status DirectoryAgentStore::KeepOnlySeeds(const std::vector<Hash256>& names) {
+  std::set<std::string> keep;
+  for (const Hash256& name : names) keep.insert(ToHex(name));
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(dir_ + "/seeds", error)) {
+    if (keep.contains(entry.path().filename().string())) continue;
+    const int fd = open(entry.path().c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0) {
+      const std::string zeros(256, '\0');
+      const bool wiped = pwrite(fd, zeros.data(), zeros.size(), 0) > 0 && fsync(fd) == 0;
+      close(fd);
+      if (!wiped) {
+        return absl::UnavailableError(absl::StrCat("cannot wipe ", entry.path().string()));
+      }
+    }
+    fs::remove(entry.path(), error);
+  }
+  return error ? absl::UnavailableError(
+                     absl::StrCat("cannot clean ", dir_, "/seeds: ", error.message()))
+               : absl::OkStatus();
+}
+
 absl::Status MemoryAgentStore::Save(const AgentState& state) {
   state_ = state;
   return absl::OkStatus();
@@ -234,6 +327,24 @@ absl::StatusOr<std::string> MemoryAgentStore::FileContent(const Hash256& file) {
 absl::Status MemoryAgentStore::KeepOnly(const std::vector<Hash256>& files) {
   std::erase_if(files_, [&](const auto& entry) {
     return std::find(files.begin(), files.end(), entry.first) == files.end();
+  });
+  return absl::OkStatus();
+}
+
+absl::Status MemoryAgentStore::KeepSeed(const Hash256& name, const SecretBytes& seed) {
+  seeds_[name] = seed.Clone();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SecretBytes> MemoryAgentStore::ReadSeed(const Hash256& name) {
+  const auto it = seeds_.find(name);
+  if (it == seeds_.end()) return absl::NotFoundError("no such seed on this device");
+  return it->second.Clone();
+}
+
+absl::Status MemoryAgentStore::KeepOnlySeeds(const std::vector<Hash256>& names) {
+  std::erase_if(seeds_, [&](const auto& entry) {
+    return std::find(names.begin(), names.end(), entry.first) == names.end();
   });
   return absl::OkStatus();
 }

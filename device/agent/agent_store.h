@@ -13,6 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/crypto/secret_bytes.h"
+#include "common/secagg/messages.h"
+#include "common/tokens/token_keys.h"
 #include "common/wire/manifest.h"
 
 namespace lorikeet {
@@ -37,6 +40,14 @@ struct InstalledRelease {
   std::string base_fingerprint;
 };
 
+// An anonymous token (token_purse.h): what is kept of it besides its seed.
+struct PurseToken {
+  uint64_t epoch = 0;
+  Hash256 keys_hash = {};             // of its one-time keys; names its seed
+  Hash256 key_id = {};                // of the issuer's key that it was asked of
+  std::optional<VoprfOutput> output;  // absent: asked for, not received yet
+};
+
 struct AgentState {
   std::optional<InstalledRelease> base;
   std::optional<InstalledRelease> catalog;
@@ -46,6 +57,9 @@ struct AgentState {
   int rounds_done = 0;
   uint64_t last_round_catalog = 0;  // catalog version that the last finished round started from
   double epsilon_spent = 0;         // sum over joined rounds (basic composition)
+  std::vector<PurseToken> tokens;
+  TokenKeyMemory token_keys;      // what the issuer has shown
+  uint64_t next_token_epoch = 0;  // tokens of earlier epochs were asked for
 };
 
 // Every change is durable when the call returns.  Not thread-safe.
@@ -67,9 +81,16 @@ class AgentStore {
   virtual absl::StatusOr<std::string> FileContent(const Hash256& file) = 0;
   // Deletes finished files other than these.
   virtual absl::Status KeepOnly(const std::vector<Hash256>& files) = 0;
+
+  // Seeds of one-time keys that wait for their round.
+  virtual absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) = 0;
+  // NOT_FOUND; DATA_LOSS: unreadable.
+  virtual absl::StatusOr<SecretBytes> ReadSeed(const Hash256& name) = 0;
+  // Overwrites and deletes all others.
+  virtual absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) = 0;
 };
 
-// In a directory: state.json (atomic), files/HASH, files/HASH.part.
+// In a directory: state.json (atomic), files/HASH, files/HASH.part, seeds/HASH (secret files).
 class DirectoryAgentStore final : public AgentStore {
  public:
   static absl::StatusOr<std::unique_ptr<DirectoryAgentStore>> Open(const std::string& dir);
@@ -82,11 +103,15 @@ class DirectoryAgentStore final : public AgentStore {
   bool HasFile(const Hash256& file) override;
   absl::StatusOr<std::string> FileContent(const Hash256& file) override;
   absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+  absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) override;
+  absl::StatusOr<SecretBytes> ReadSeed(const Hash256& name) override;
+  absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) override;
 
   std::string FilePath(const Hash256& file) const;
 
  private:
   explicit DirectoryAgentStore(std::string dir) : dir_(std::move(dir)) {}
+  std::string SeedPath(const Hash256& name) const;
   std::string dir_;
 };
 
@@ -101,9 +126,13 @@ class MemoryAgentStore : public AgentStore {
   bool HasFile(const Hash256& file) override { return files_.contains(file); }
   absl::StatusOr<std::string> FileContent(const Hash256& file) override;
   absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+  absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) override;
+  absl::StatusOr<SecretBytes> ReadSeed(const Hash256& name) override;
+  absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) override;
 
  private:
   AgentState state_;
+  std::map<Hash256, SecretBytes> seeds_;
   std::map<Hash256, std::string> partial_;
   std::map<Hash256, std::string> files_;
 };

@@ -1,4 +1,7 @@
-// FederationService over gRPC with mutual TLS: the device's end of the network.
+// FederationService and TokenIssuerService over gRPC: the device's end of the network.
+//
+// Mutual TLS, but for the calls of a member of a round that admits by token: those take a
+// connection of their own, without a certificate, that names the member only.
 #ifndef LORIKEET_DEVICE_AGENT_GRPC_FEDERATION_H_
 #define LORIKEET_DEVICE_AGENT_GRPC_FEDERATION_H_
 
@@ -8,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/wire/federation.h"
+#include "common/wire/token_service.h"
 
 namespace lorikeet {
 
@@ -20,9 +24,13 @@ struct GrpcFederationOptions {
 };
 
 // Thread-safe.  Connects lazily: an absent coordinator shows as UNAVAILABLE calls.  The device
-// argument of the calls is ignored: the certificate says who calls.  INVALID_ARGUMENT: empty target
-// or credentials.
+// argument of the calls is ignored unless it is a member's name: the certificate says who calls.
+// INVALID_ARGUMENT: empty target or credentials.
 absl::StatusOr<std::unique_ptr<FederationService>> ConnectGrpcFederation(
+    const GrpcFederationOptions& options);
+
+// The same for an issuer of tokens, which may be the coordinator's process or another.
+absl::StatusOr<std::unique_ptr<TokenIssuerService>> ConnectGrpcTokenIssuer(
     const GrpcFederationOptions& options);
 
 }  // namespace lorikeet

@@ -18,8 +18,11 @@ AgentResponse From(const absl::Status& status) {
   return response;
 }
 
+absl::Status NobodyIssues() { return absl::UnimplementedError("nobody issues tokens here"); }
+
 struct Caller {
   FederationService* service;
+  TokenIssuerService* issuer;
   const DeviceId& device;
 
   AgentResponse operator()(const HelloCall& call) const {
@@ -34,8 +37,8 @@ struct Caller {
   AgentResponse operator()(const RoundQuery& query) const {
     return From<RoundOffer>(service->GetRound(device, query));
   }
-  AgentResponse operator()(const KeyAdvertisement& message) const {
-    return From<Ticket>(service->AdvertiseKeys(device, message));
+  AgentResponse operator()(const JoinRequest& request) const {
+    return From<Ticket>(service->AdvertiseKeys(device, request));
   }
   AgentResponse operator()(const ShareKeysMessage& message) const {
     return From(service->ShareKeys(device, message));
@@ -52,19 +55,28 @@ struct Caller {
   AgentResponse operator()(const PollQuery& query) const {
     return From<PollResult>(service->Poll(device, query));
   }
+  AgentResponse operator()(const TokenKeysQuery&) const {
+    if (issuer == nullptr) return {NobodyIssues(), {}};
+    return From<SignedTokenKeys>(issuer->GetTokenKeys(device));
+  }
+  AgentResponse operator()(const IssueRequest& request) const {
+    if (issuer == nullptr) return {NobodyIssues(), {}};
+    return From<BatchEvaluation>(issuer->IssueTokens(device, request));
+  }
 };
 
 }  // namespace
 
-AgentResponse Execute(FederationService* service, const DeviceId& device,
+AgentResponse Execute(const AgentServices& services, const DeviceId& device,
                       const AgentRequest& request) {
-  return std::visit(Caller{service, device}, request);
+  return std::visit(Caller{services.federation, services.issuer, device}, request);
 }
 
 std::string_view RequestName(const AgentRequest& request) {
   static constexpr std::string_view kNames[] = {
-      "Hello",     "GetRelease",         "FetchChunk",  "GetRound", "AdvertiseKeys",
-      "ShareKeys", "SubmitMaskedUpdate", "Acknowledge", "Unmask",   "Poll"};
+      "Hello",         "GetRelease", "FetchChunk",         "GetRound",
+      "AdvertiseKeys", "ShareKeys",  "SubmitMaskedUpdate", "Acknowledge",
+      "Unmask",        "Poll",       "GetTokenKeys",       "IssueTokens"};
   static_assert(std::size(kNames) == std::variant_size_v<AgentRequest>);
   return kNames[request.index()];
 }

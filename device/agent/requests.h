@@ -9,15 +9,16 @@
 
 #include "absl/status/status.h"
 #include "common/wire/federation.h"
+#include "common/wire/token_service.h"
 
 namespace lorikeet {
 
 struct HelloCall {
   uint32_t protocol_version = kProtocolVersion;
 };
-using AgentRequest =
-    std::variant<HelloCall, ReleaseQuery, ChunkQuery, RoundQuery, KeyAdvertisement,
-                 ShareKeysMessage, MaskedUpdate, Acknowledgement, UnmaskResponse, PollQuery>;
+using AgentRequest = std::variant<HelloCall, ReleaseQuery, ChunkQuery, RoundQuery, JoinRequest,
+                                  ShareKeysMessage, MaskedUpdate, Acknowledgement, UnmaskResponse,
+                                  PollQuery, TokenKeysQuery, IssueRequest>;
 
 struct Ticket {
   uint32_t value = 0;
@@ -27,12 +28,18 @@ struct Accepted {};
 struct AgentResponse {
   absl::Status status;
   std::variant<std::monostate, HelloResult, SignedManifest, ChunkResult, RoundOffer, Ticket,
-               Accepted, PollResult>
+               Accepted, PollResult, SignedTokenKeys, BatchEvaluation>
       answer;
 };
 
-// One call of `service`; blocks as long as the service does.
-AgentResponse Execute(FederationService* service, const DeviceId& device,
+// Whom an agent talks to.  They may be one process or two.
+struct AgentServices {
+  FederationService* federation = nullptr;
+  TokenIssuerService* issuer = nullptr;  // null: nobody issues tokens
+};
+
+// One call; blocks as long as the service does.
+AgentResponse Execute(const AgentServices& services, const DeviceId& device,
                       const AgentRequest& request);
 
 // "Hello", "GetRelease", ... for reports.

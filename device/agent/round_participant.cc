@@ -7,14 +7,22 @@
 namespace lorikeet {
 
 absl::StatusOr<std::unique_ptr<RoundParticipant>> RoundParticipant::Create(
-    const RoundDescription& round, RandomSource* random) {
-  ASSIGN_OR_RETURN(auto client, SecAggClient::Create(round.secagg, random));
-  return std::unique_ptr<RoundParticipant>(new RoundParticipant(round, std::move(client)));
+    const RoundDescription& round, RandomSource* random, std::optional<RoundAdmission> admission) {
+  std::optional<OneTimeKeys> keys;
+  if (admission) keys = std::move(admission->keys);
+  ASSIGN_OR_RETURN(auto client, SecAggClient::Create(round.secagg, random, std::move(keys)));
+  auto participant =
+      std::unique_ptr<RoundParticipant>(new RoundParticipant(round, std::move(client)));
+  if (admission) {
+    participant->token_ = admission->token;
+    participant->member_ = TokenMember(admission->token);
+  }
+  return participant;
 }
 
 absl::StatusOr<AgentRequest> RoundParticipant::Advertise() {
   ASSIGN_OR_RETURN(KeyAdvertisement keys, client_->AdvertiseKeys());
-  return AgentRequest(std::move(keys));
+  return AgentRequest(JoinRequest{.keys = std::move(keys), .token = token_});
 }
 
 absl::StatusOr<std::optional<AgentRequest>> RoundParticipant::Answer(const PollResult& poll) {

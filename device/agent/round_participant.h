@@ -10,15 +10,19 @@
 #include "common/secagg/client.h"
 #include "common/wire/round.h"
 #include "device/agent/requests.h"
+#include "device/agent/token_purse.h"
 
 namespace lorikeet {
 
 class RoundParticipant {
  public:
-  static absl::StatusOr<std::unique_ptr<RoundParticipant>> Create(const RoundDescription& round,
-                                                                  RandomSource* random);
+  // `admission`: in a round that admits by token.
+  static absl::StatusOr<std::unique_ptr<RoundParticipant>> Create(
+      const RoundDescription& round, RandomSource* random, std::optional<RoundAdmission> admission);
 
   const RoundDescription& round() const { return round_; }
+  // Who calls in this round: the member that the token admits, or empty, the device itself.
+  const DeviceId& member() const { return member_; }
   // R0.
   absl::StatusOr<AgentRequest> Advertise();
   void SetTicket(uint32_t ticket) { ticket_ = ticket; }
@@ -42,6 +46,8 @@ class RoundParticipant {
 
   RoundDescription round_;
   std::unique_ptr<SecAggClient> client_;
+  std::optional<Token> token_;
+  DeviceId member_;
   std::optional<uint32_t> ticket_;
   RoundPhase answered_ = RoundPhase::kAdvertise;  // last phase whose message was made
   std::optional<EncodedDelta> contribution_;

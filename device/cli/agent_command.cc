@@ -27,6 +27,7 @@ struct AgentArguments {
   std::string coordinator;
   std::string state;
   std::string identity;  // default: STATE/identity
+  std::string issuer;    // default: the coordinator
   std::string model;
   VaultOptions vault;
   AgentOptions agent;
@@ -38,13 +39,14 @@ struct AgentArguments {
   double personalize_seconds = 3600;
 };
 
-absl::StatusOr<std::unique_ptr<FederationService>> Connect(const AgentArguments& a) {
+absl::StatusOr<GrpcFederationOptions> ConnectionTo(const std::string& target,
+                                                   const AgentArguments& a) {
   GrpcFederationOptions options;
-  options.target = a.coordinator;
+  options.target = target;
   ASSIGN_OR_RETURN(options.ca_certificate, ReadFile(a.identity + "/ca.crt", 1 << 20));
   ASSIGN_OR_RETURN(options.certificate, ReadFile(a.identity + "/client.crt", 1 << 20));
   ASSIGN_OR_RETURN(options.private_key, ReadFile(a.identity + "/client.key", 1 << 20));
-  return ConnectGrpcFederation(options);
+  return options;
 }
 
 // One line a result, for whoever draws reports; losses and the sentence, never text.
@@ -99,6 +101,11 @@ absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
   AgentOptions options = a.agent;
   ASSIGN_OR_RETURN(options.coordinator_key, ReadPublicKey(a.identity + "/coordinator.pub"));
   if (!a.model.empty()) {
+  // Enrolled before there were tokens: rounds that ask for one are left out.
+  const std::string issuer_path = a.identity + "/issuer.pub";
+  if (FileExists(issuer_path)) {
+    ASSIGN_OR_RETURN(options.issuer_key, ReadPublicKey(issuer_path));
+  }
     ASSIGN_OR_RETURN(const auto model, Model::Load(a.model));
     options.base_fingerprint = model->fingerprint();
   }
@@ -114,7 +121,11 @@ absl::Status RunAgentCommand(AgentArguments a, Output& out) {
   if (a.vault.dir.empty()) a.vault.dir = a.state + "/vault";
   RETURN_IF_ERROR(OpenVault(a.vault, /*create=*/false).status());
   ASSIGN_OR_RETURN(const AgentOptions options, AgentOptionsFor(a));
-  ASSIGN_OR_RETURN(const auto service, Connect(a));
+  ASSIGN_OR_RETURN(const auto connection, ConnectionTo(a.coordinator, a));
+  ASSIGN_OR_RETURN(const auto service, ConnectGrpcFederation(connection));
+  ASSIGN_OR_RETURN(const auto issuer_connection,
+                   ConnectionTo(a.issuer.empty() ? a.coordinator : a.issuer, a));
+  ASSIGN_OR_RETURN(const auto issuer, ConnectGrpcTokenIssuer(issuer_connection));
   ASSIGN_OR_RETURN(const auto store, DirectoryAgentStore::Open(a.state));
   ASSIGN_OR_RETURN(const auto lock, FileLock::Acquire(a.state + "/lock"));
   const SystemClock clock;
@@ -134,7 +145,7 @@ absl::Status RunAgentCommand(AgentArguments a, Output& out) {
   ASSIGN_OR_RETURN(const auto agent, Agent::Create(options, &clock, &random, store.get()));
   EventLog log(a.state + "/events.jsonl", out);
   const absl::Status status =
-      RunAgent(agent.get(), service.get(), &work, clock,
+      RunAgent(agent.get(), {.federation = service.get(), .issuer = issuer.get()}, &work, clock,
                {.report = [&](const ReportAction& report) { log.Add(report); },
                 .stop_requested = StopRequested});
   out.SetJson(StateJson(agent->state()));
@@ -153,8 +164,11 @@ void AddAgentCommand(Program& program) {
   command->add_option("--state", a->state, "Directory of this device's state")->required();
   command->add_option(
       "--identity", a->identity,
-      "Directory with ca.crt, client.crt, client.key, coordinator.pub (default STATE/identity)");
+      "Directory with ca.crt, client.crt, client.key, coordinator.pub and issuer.pub "
+      "(default STATE/identity)");
   command->add_option("--model", a->model, "Base model (default: the coordinator's base release)");
+  command->add_option("--issuer", a->issuer,
+                      "HOST:PORT of the issuer of anonymous tokens (default: the coordinator's)");
   a->vault.Declare(command, /*required=*/false);
   command->add_flag("--once", a->agent.once, "Do what is due now, then stop");
   command

@@ -16,6 +16,9 @@ namespace {
 
 // The bytes of a message that a device may send only one of; nullopt: no such message.
 struct OneTimeMessage {
+  std::optional<std::pair<SessionId, std::string>> operator()(const JoinRequest& request) const {
+    return std::pair(request.keys.session, Encode(request));
+  }
   template <typename Message>
   std::optional<std::pair<SessionId, std::string>> operator()(const Message& message) const {
     if constexpr (requires {
@@ -61,6 +64,12 @@ void InvariantChecker::OnContribution(const std::string& device, const SessionId
 void InvariantChecker::OnSend(const std::string& device, const AgentRequest& request) {
   const auto message = std::visit(OneTimeMessage{}, request);
   if (!message) return;
+  if (const auto* join = std::get_if<JoinRequest>(&request); join != nullptr && join->token) {
+    const std::string member = TokenMember(*join->token);
+    if (members_.emplace(member, device).first->second != device) {
+      Violation(absl::StrCat(device, ": joined with the token of ", members_.at(member)));
+    }
+  }
   const Hash256 hash = Blake2b(AsBytes(message->second));
   const auto [it, is_new] =
       sent_.emplace(std::pair(DeviceSession{message->first, device}, request.index()), hash);
@@ -68,6 +77,11 @@ void InvariantChecker::OnSend(const std::string& device, const AgentRequest& req
     Violation(absl::StrCat(device, ": sent two different messages: ", ToAbsl(RequestName(request)),
                            " of one round"));
   }
+}
+
+const std::string& InvariantChecker::DeviceBehind(const std::string& member) const {
+  const auto it = members_.find(member);
+  return it == members_.end() ? member : it->second;
 }
 
 // Hex hash of the catalog file that was published with this version.
@@ -143,13 +157,16 @@ absl::Status InvariantChecker::CheckSum(const FinishedRound& round) {
   std::set<std::string> survivors;
   for (const RoundEventRecord& event : round.events) {
     if (event.kind != RoundEventKind::kMask) continue;
-    if (!survivors.insert(event.device).second) {
-      Violation(absl::StrFormat("round %d: %s counted twice", number, event.device));
+    const std::string& device = DeviceBehind(event.device);
+    if (!survivors.insert(device).second) {
+      Violation(absl::StrFormat("round %d: %s counted twice", number, device));
     }
-    const auto it = contributions_.find({round.record.session, event.device});
+    if (description.token && device == event.device) {
+      Violation(absl::StrFormat("round %d: admits by token, but knows %s", number, device));
+    }
+    const auto it = contributions_.find({round.record.session, device});
     if (it == contributions_.end()) {
-      Violation(
-          absl::StrFormat("round %d: %s counted without a contribution", number, event.device));
+      Violation(absl::StrFormat("round %d: %s counted without a contribution", number, device));
     } else {
       contributions.push_back(it->second);
     }

@@ -63,11 +63,15 @@ class InvariantChecker final : public WorldObserver {
   TaskConfig task_;
   Store* store_ = nullptr;
   BlobStore* blobs_ = nullptr;
+  // Who is behind a member that joined by token; a device is itself.
+  const std::string& DeviceBehind(const std::string& member) const;
+
   using DeviceSession = std::pair<SessionId, std::string>;
   std::map<DeviceSession, std::vector<uint32_t>> contributions_;
   // Hash of what a device sent in a step (AgentRequest's index) of a session.
   std::map<std::pair<DeviceSession, size_t>, Hash256> sent_;
-  std::map<std::string, uint64_t> installed_;  // device -> catalog version
+  std::map<std::string, std::string> members_;  // member -> device, as seen at the devices
+  std::map<std::string, uint64_t> installed_;   // device -> catalog version
   std::map<uint64_t, uint64_t> sum_errors_;
   uint64_t released_version_ = 0;
   std::vector<std::string> violations_;

@@ -99,6 +99,7 @@ absl::StatusOr<double> CalibrateNoise(TaskConfig task, const Catalog& catalog) {
 absl::StatusOr<TaskConfig> TaskFor(const FleetRunOptions& options, const Catalog& catalog) {
   TaskConfig task;
   task.name = "simulation";
+  task.tokens = "required";
   task.base_fingerprint = catalog.base_fingerprint;
   task.rounds = options.rounds;
   task.cohort_max = options.devices;

@@ -32,6 +32,20 @@ class RecordingStore final : public Store {
   absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) override {
     return store_->AppendRoundEvent(round_id, event);
   }
+  absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
+                               const SpentTokenRecord& token) override {
+    return store_->AppendPaidEvent(round_id, event, token);
+  }
+  absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
+                                                          const Hash256& nonce) override {
+    return store_->FindSpentToken(epoch, nonce);
+  }
+  absl::StatusOr<bool> TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) override {
+    return store_->TryChargeTokens(charge, limit);
+  }
+  absl::Status ForgetTokens(uint64_t before_epoch) override {
+    return store_->ForgetTokens(before_epoch);
+  }
   absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) override {
     return store_->RoundEvents(round_id);
   }

@@ -11,7 +11,9 @@ SimCoordinator::SimCoordinator(const Options& options, const Clock* clock)
     : options_(options),
       clock_(clock),
       random_("simulated coordinator", options.seed),
-      key_(SigningKey::Generate(&random_)) {}
+      key_(SigningKey::Generate(&random_)),
+      issuer_key_(SigningKey::Generate(&random_)),
+      token_seed_(SecretBytes::Random(kVoprfSeedBytes, &random_)) {}
 
 absl::StatusOr<std::unique_ptr<SimCoordinator>> SimCoordinator::Create(
     const Options& options, const Catalog& catalog, const std::vector<std::string>& devices,
@@ -36,12 +38,20 @@ absl::StatusOr<std::unique_ptr<SimCoordinator>> SimCoordinator::Create(
 }
 
 absl::Status SimCoordinator::Start() {
+  ASSIGN_OR_RETURN(redeemer_, TokenRedeemer::Create(options_.tokens, token_seed_.Clone()));
   ASSIGN_OR_RETURN(coordinator_, Coordinator::Create({.store = recording_.get(),
                                                       .blobs = &blobs_,
                                                       .clock = clock_,
                                                       .random = &random_,
                                                       .key = &key_,
-                                                      .poll_interval = options_.poll_interval}));
+                                                      .poll_interval = options_.poll_interval,
+                                                      .redeemer = &*redeemer_}));
+  ASSIGN_OR_RETURN(office_, TokenOffice::Create({.store = store_.get(),
+                                                 .schedule = options_.tokens,
+                                                 .signer = &issuer_key_,
+                                                 .clock = clock_,
+                                                 .random = &random_},
+                                                token_seed_.Clone()));
   return absl::OkStatus();
 }
 

@@ -1,9 +1,11 @@
-// The production coordinator over stores in memory, which can be killed and started again.
+// The production coordinator, and the issuer of tokens beside it, over stores in memory, which can
+// be killed and started again.
 #ifndef LORIKEET_SIMULATIONS_WORLD_SIM_COORDINATOR_H_
 #define LORIKEET_SIMULATIONS_WORLD_SIM_COORDINATOR_H_
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,8 +15,10 @@
 #include "common/base/random.h"
 #include "common/crypto/sign.h"
 #include "coordinator/distribution/blob_store.h"
+#include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/storage/sqlite_store.h"
+#include "device/agent/requests.h"
 #include "simulations/world/recording_store.h"
 
 namespace lorikeet {
@@ -25,6 +29,7 @@ class SimCoordinator {
     TaskConfig task;
     uint64_t seed = 1;
     absl::Duration poll_interval = absl::Seconds(2);  // asked of devices
+    TokenSchedule tokens = {.start_unix_seconds = 0, .epoch_seconds = 120, .tokens_per_epoch = 8};
   };
   // Publishes the catalog, creates the task and enrolls the devices.  `clock` is borrowed.
   static absl::StatusOr<std::unique_ptr<SimCoordinator>> Create(
@@ -32,9 +37,12 @@ class SimCoordinator {
       const Clock* clock, RecordingStore::Callback finished);
 
   // Null while it is killed.
-  FederationService* service() { return coordinator_.get(); }
+  AgentServices services() { return {.federation = coordinator_.get(), .issuer = office_.get()}; }
   // As kill -9: what is not in the store is gone.
-  void Kill() { coordinator_.reset(); }
+  void Kill() {
+    coordinator_.reset();
+    office_.reset();
+  }
   absl::Status Start();
   void Tick() {
     if (coordinator_ != nullptr) coordinator_->Tick();
@@ -43,6 +51,7 @@ class SimCoordinator {
   Store* store() { return store_.get(); }
   BlobStore* blobs() { return &blobs_; }
   Ed25519PublicKey public_key() const { return key_.public_key(); }
+  Ed25519PublicKey issuer_key() const { return issuer_key_.public_key(); }
   // The newest catalog's version, and rounds done.
   absl::StatusOr<uint64_t> CatalogVersion();
   absl::StatusOr<int> RoundsDone();
@@ -53,10 +62,14 @@ class SimCoordinator {
   const Clock* clock_;
   SeededRandom random_;
   SigningKey key_;
+  SigningKey issuer_key_;
+  SecretBytes token_seed_;
   MemoryBlobStore blobs_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<RecordingStore> recording_;
+  std::optional<TokenRedeemer> redeemer_;
   std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<TokenOffice> office_;
 };
 
 }  // namespace lorikeet

@@ -100,8 +100,9 @@ void SimDevice::Send(const CallAction& action) {
 // At the coordinator, whatever has become of the device meanwhile.
 void SimDevice::Deliver(const CallAction& action, const CallFate& fate, bool answered) {
   AgentResponse response;
-  if (FederationService* service = world_.coordinator->service(); service != nullptr) {
-    response = Execute(service, id(), action.request);
+  const AgentServices services = world_.coordinator->services();
+  if (services.federation != nullptr) {
+    response = Execute(services, action.member.empty() ? id() : action.member, action.request);
   } else {
     response.status = absl::UnavailableError("connection refused");
   }

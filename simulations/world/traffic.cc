@@ -13,6 +13,7 @@ struct RequestSize {
   uint64_t operator()(const ChunkQuery& query) const { return query.file_hash.size() + 12; }
   uint64_t operator()(const RoundQuery& query) const { return 12 + query.base_fingerprint.size(); }
   uint64_t operator()(const PollQuery& query) const { return query.session.size() + 4; }
+  uint64_t operator()(const TokenKeysQuery&) const { return 0; }
   template <typename Message>
   uint64_t operator()(const Message& message) const {
     return Encode(message).size();
@@ -32,6 +33,8 @@ struct AnswerSize {
            offer.round->key.size();
   }
   uint64_t operator()(const Ticket&) const { return 4; }
+  uint64_t operator()(const SignedTokenKeys& keys) const { return Encode(keys).size(); }
+  uint64_t operator()(const BatchEvaluation& evaluation) const { return Encode(evaluation).size(); }
   uint64_t operator()(const Accepted&) const { return 0; }
   uint64_t operator()(const PollResult& poll) const {
     uint64_t bytes = 9 + poll.message.size();
@@ -45,6 +48,9 @@ struct AnswerSize {
 };
 
 struct RequestSession {
+  std::optional<SessionId> operator()(const JoinRequest& request) const {
+    return request.keys.session;
+  }
   template <typename Message>
   std::optional<SessionId> operator()(const Message& message) const {
     if constexpr (requires { message.session; }) {

@@ -61,6 +61,7 @@ absl::StatusOr<std::unique_ptr<World>> World::Create(const WorldOptions& options
                               .seed = options.seed,
                               .dropout = options.dropout};
     device.agent.coordinator_key = world->coordinator_->public_key();
+    device.agent.issuer_key = world->coordinator_->issuer_key();
     auto work = make_work(i, SeedOf(absl::StrFormat("work of device %d", i), options.seed));
     world->devices_.push_back(
         std::make_unique<SimDevice>(std::move(device), surroundings, std::move(work)));

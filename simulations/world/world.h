@@ -22,7 +22,7 @@ struct WorldOptions {
   double dropout = 0;
   FaultOptions faults;
   TaskConfig task;                         // task.rounds: how many are to be completed
-  AgentOptions agent;                      // the coordinator's key is filled in
+  AgentOptions agent;                      // the keys of coordinator and issuer are filled in
   absl::Duration limit = absl::Hours(24);  // virtual; a world that is not finished then stops
   int threads = 1;  // for computations; changes nothing but the real duration
 };

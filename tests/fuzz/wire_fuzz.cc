@@ -27,6 +27,21 @@ void ParseManifestTwice(const std::string& bytes) {
   LORIKEET_CHECK(SerializeManifest(*ParseManifest(again)) == again);
 }
 
+// The encoding is canonical: what was accepted is encoded to the same bytes.
+void DecodeTokenKeys(const std::string& bytes) {
+  const auto keys = TokenKeySet::Decode(bytes);
+  if (keys.ok()) LORIKEET_CHECK(keys->Encode() == bytes);
+}
+
+TokenKeySet SampleTokenKeys() {
+  TokenKeySet keys;
+  uint64_t epoch = 12;
+  for (const GroupElement& element : SampleIssueRequest().blinded) {
+    keys.keys.push_back({.epoch = epoch++, .public_key = element});
+  }
+  return keys;
+}
+
 std::string Tagged(char tag, const std::string& bytes) { return std::string(1, tag) + bytes; }
 
 }  // namespace
@@ -69,7 +84,12 @@ std::vector<std::string> FuzzSeeds() {
           Tagged(7, Encode(set)),
           Tagged(8, Encode(unmask)),
           Tagged(9, Encode(SampleRound())),
-          Tagged(10, SerializeManifest(manifest))};
+          Tagged(10, SerializeManifest(manifest)),
+          Tagged(11, Encode(SampleJoinRequest())),
+          Tagged(12, Encode(SampleIssueRequest())),
+          Tagged(13, Encode(SampleEvaluation())),
+          Tagged(14, Encode(SignedTokenKeys{SampleTokenKeys().Encode(), {}})),
+          Tagged(15, SampleTokenKeys().Encode())};
 }
 
 }  // namespace lorikeet
@@ -111,6 +131,21 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       break;
     case 10:
       ParseManifestTwice(bytes);
+      break;
+    case 11:
+      RoundTrip(bytes, DecodeJoinRequest);
+      break;
+    case 12:
+      RoundTrip(bytes, DecodeIssueRequest);
+      break;
+    case 13:
+      RoundTrip(bytes, DecodeBatchEvaluation);
+      break;
+    case 14:
+      RoundTrip(bytes, DecodeSignedTokenKeys);
+      break;
+    case 15:
+      DecodeTokenKeys(bytes);
       break;
     default:
       break;

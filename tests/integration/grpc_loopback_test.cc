@@ -93,7 +93,7 @@ TEST_F(GrpcLoopbackTest, TheCertificateSaysWhoCalls) {
   SeededRandom random("loopback", 1);
   const auto client = SecAggClient::Create(round->secagg, &random);
   const auto keys = (*client)->AdvertiseKeys();
-  const auto ticket = device->AdvertiseKeys("device-1", *keys);
+  const auto ticket = device->AdvertiseKeys("device-1", {*keys, std::nullopt});
   ASSERT_TRUE(ticket.ok()) << ticket.status();
   const PollQuery query = {.session = round->secagg.session, .ticket = *ticket};
   EXPECT_TRUE(fleet_.service().Poll("device-0", query).ok());

@@ -163,7 +163,7 @@ void AgentTest::GoToSeek() {
 void AgentTest::GoToRound() {
   GoToSeek();
   OfferRound(StrictRound(catalog_, 1, clock_.Now()));
-  ASSERT_NE(Requested<KeyAdvertisement>(), nullptr);
+  ASSERT_NE(Requested<JoinRequest>(), nullptr);
   AnswerOk(Ticket{7});
 }
 

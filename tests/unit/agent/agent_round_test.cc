@@ -41,7 +41,8 @@ class Companion {
 
 class AgentRoundTest : public AgentTest {
  protected:
-  AgentRoundTest() : fleet_({.cohort_min = 3, .cohort_max = 3}) {
+  explicit AgentRoundTest(bool tokens = false)
+      : fleet_({.cohort_min = 3, .cohort_max = 3, .tokens = tokens}) {
     options_.coordinator_key = fleet_.key().public_key();
     options_.base_fingerprint.clear();
     options_.policy.allow_demonstration = true;
@@ -54,7 +55,8 @@ class AgentRoundTest : public AgentTest {
   // One action of the agent: the service answers calls, work is done at once, waits pass.
   void DoOne() {
     if (call_) {
-      Answer(Execute(&fleet_.service(), "device-5", call_->request));
+      Answer(Execute({.federation = &fleet_.service(), .issuer = &fleet_.office()},
+                     call_->member.empty() ? "device-5" : call_->member, call_->request));
     } else if (personalize_) {
       AnswerPersonalized();
     } else if (contribute_ && contribute_at_ <= clock_.Now()) {
@@ -94,6 +96,49 @@ TEST_F(AgentRoundTest, TakesPartFromHelloToTheNextCatalog) {
   const Catalog after = fleet_.LatestCatalog();
   for (const float core : after.personas[0].cores) EXPECT_NEAR(core, 0.5, 0.05);
   for (const float core : after.personas[1].cores) EXPECT_NEAR(core, 0, 0.05);
+}
+
+class AgentTokenRoundTest : public AgentRoundTest {
+ protected:
+  AgentTokenRoundTest() : AgentRoundTest(/*tokens=*/true) {
+    options_.issuer_key = fleet_.issuer_key().public_key();
+  }
+};
+
+TEST_F(AgentTokenRoundTest, TakesPartUnnamed) {
+  std::vector<Companion> others;
+  for (int i = 0; i < 2; ++i) others.emplace_back(&fleet_, i);
+  MakeAgent();
+  Start();
+  for (int i = 0; i < 2000 && !stopped_; ++i) {
+    DoOne();
+    for (Companion& other : others) other.Try(1);
+  }
+  ASSERT_TRUE(stopped_);
+  EXPECT_TRUE(stopped_->ok()) << *stopped_;
+  EXPECT_THAT(Reports("round_done"), HasSubstr("round 1: summed over 3 devices"));
+  EXPECT_EQ(agent_->state().tokens.size(), 5u) << "of three in each of two epochs";
+  const Catalog after = fleet_.LatestCatalog();
+  for (const float core : after.personas[0].cores) EXPECT_NEAR(core, 0.5, 0.05);
+}
+
+TEST_F(AgentTokenRoundTest, WithoutAnIssuerRoundsAreLeftOut) {
+  options_.issuer_key.reset();
+  MakeAgent();
+  Start();
+  for (int i = 0; i < 100 && !stopped_; ++i) DoOne();
+  EXPECT_THAT(Reports("refused"), HasSubstr("it asks for an anonymous token"));
+  EXPECT_EQ(agent_->state().epsilon_spent, 0);
+}
+
+// The issuer shows this device another key than the round names.
+TEST_F(AgentTokenRoundTest, ForgedKeysAreReportedAndRoundsLeftOut) {
+  options_.issuer_key = fleet_.key().public_key();
+  MakeAgent();
+  Start();
+  for (int i = 0; i < 100 && !stopped_; ++i) DoOne();
+  EXPECT_THAT(Reports("tokens"), HasSubstr("expected the issuer's signature"));
+  EXPECT_THAT(Reports("refused"), HasSubstr("none is left"));
 }
 
 TEST_F(AgentRoundTest, AContributionThatComesLateIsStillSummed) {

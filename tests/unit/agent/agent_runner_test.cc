@@ -29,7 +29,7 @@ class ReleasesOnly final : public FederationService {
   absl::StatusOr<RoundOffer> GetRound(const DeviceId&, const RoundQuery&) override {
     return RoundOffer{};
   }
-  absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId&, const KeyAdvertisement&) override {
+  absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId&, const JoinRequest&) override {
     return NoRounds();
   }
   absl::Status ShareKeys(const DeviceId&, const ShareKeysMessage&) override { return NoRounds(); }
@@ -64,7 +64,7 @@ class AgentRunnerTest : public AgentTest {
   absl::Status RunIt(std::function<bool()> stop_requested = nullptr) {
     const SystemClock clock;
     agent_ = Agent::Create(options_, &clock, &random_, &store_).value();
-    return RunAgent(agent_.get(), &service_, &work_, clock,
+    return RunAgent(agent_.get(), {.federation = &service_}, &work_, clock,
                     {.report = [&](const ReportAction& r) { reports_.push_back(r); },
                      .stop_requested = std::move(stop_requested)});
   }

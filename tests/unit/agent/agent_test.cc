@@ -268,9 +268,9 @@ TEST_F(AgentTest, ChargesTheLedgerBeforeKeysAreSent) {
   GoToSeek();
   const RoundDescription round = StrictRound(catalog_, 1, clock_.Now());
   OfferRound(round);
-  ASSERT_NE(Requested<KeyAdvertisement>(), nullptr);
+  ASSERT_NE(Requested<JoinRequest>(), nullptr);
   const AgentState saved = store_.Load().value();
-  EXPECT_EQ(saved.joined, std::vector<SessionId>{Requested<KeyAdvertisement>()->session});
+  EXPECT_EQ(saved.joined, std::vector<SessionId>{Requested<JoinRequest>()->keys.session});
   EXPECT_NEAR(saved.epsilon_spent, round.epsilon, 1e-9);
   ASSERT_TRUE(contribute_);
   EXPECT_EQ(contribute_->persona, "brief");
@@ -291,7 +291,7 @@ TEST_F(AgentTest, ARestartedAgentNeverRejoinsASession) {
   GoToSeek();
   const RoundDescription round = StrictRound(catalog_, 1, clock_.Now());
   OfferRound(round);
-  ASSERT_NE(Requested<KeyAdvertisement>(), nullptr);
+  ASSERT_NE(Requested<JoinRequest>(), nullptr);
   MakeAgent();
   Start();
   AnswerHello();

@@ -168,12 +168,12 @@ TEST(RoundsTest, ADeviceCountsAtMostOnce) {
   ASSERT_TRUE(devices[0].Join().ok());
   const uint32_t ticket = devices[0].ticket();
   // The same message again: the same ticket, one event.
-  EXPECT_EQ(*fleet.service().AdvertiseKeys("device-0", devices[0].keys()), ticket);
+  EXPECT_EQ(*fleet.service().AdvertiseKeys("device-0", {devices[0].keys(), std::nullopt}), ticket);
   EXPECT_EQ(fleet.store().RoundEvents(fleet.LatestRound().id)->size(), 1u);
   // Other keys, or somebody else's.
   const KeyAdvertisement keys = devices[0].keys();
   EXPECT_EQ(devices[0].Join().code(), absl::StatusCode::kAlreadyExists);
-  EXPECT_EQ(fleet.service().AdvertiseKeys("device-1", keys).status().code(),
+  EXPECT_EQ(fleet.service().AdvertiseKeys("device-1", {keys, std::nullopt}).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

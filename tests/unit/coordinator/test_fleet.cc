@@ -13,8 +13,8 @@
 namespace lorikeet {
 namespace {
 
-SigningKey FleetKey() {
-  SeededRandom random("fleet key", 1);
+SigningKey FleetKey(uint64_t seed) {
+  SeededRandom random("fleet key", seed);
   return SigningKey::Generate(&random);
 }
 
@@ -29,6 +29,7 @@ TaskConfig FleetTask(const FleetOptions& options, const std::string& base) {
   task.noise_multiplier = options.noise_multiplier;
   task.epsilon_budget = options.epsilon_budget;
   task.demonstration = true;
+  task.tokens = options.tokens ? "required" : "off";
   task.clip_norm = 10;
   task.min_count = 0.5;
   task.advertise = task.share = task.mask = task.acknowledge = task.unmask = absl::Seconds(10);
@@ -72,7 +73,7 @@ std::string WriteTinyBase(const std::string& directory, int seed) {
 }
 
 TestFleet::TestFleet(const FleetOptions& options)
-    : directory_(MakeTempDir("fleet")), key_(FleetKey()) {
+    : directory_(MakeTempDir("fleet")), key_(FleetKey(1)), issuer_key_(FleetKey(2)) {
   blobs_ = *DirectoryBlobStore::Open(directory_ + "/releases");
   store_ = *SqliteStore::Open(directory_ + "/store.sqlite", true);
   const auto base = publisher().PublishBase(WriteTinyBase(directory_, 1), "tiny");
@@ -89,17 +90,32 @@ TestFleet::TestFleet(const FleetOptions& options)
   Restart();
 }
 
-void TestFleet::Restart() {
-  coordinator_.reset();
-  store_.reset();
-  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
-  auto coordinator = Coordinator::Create({.store = store_.get(),
+std::unique_ptr<Coordinator> TestFleet::Replica(SqliteStore* store) {
+  auto coordinator = Coordinator::Create({.store = store,
                                           .blobs = blobs_.get(),
                                           .clock = &clock_,
                                           .random = &random_,
-                                          .key = &key_});
-  ASSERT_TRUE(coordinator.ok()) << coordinator.status();
-  coordinator_ = *std::move(coordinator);
+                                          .key = &key_,
+                                          .redeemer = &*redeemer_});
+  EXPECT_TRUE(coordinator.ok()) << coordinator.status();
+  return *std::move(coordinator);
+}
+
+void TestFleet::Restart() {
+  coordinator_.reset();
+  office_.reset();
+  const std::vector<uint8_t> seed(kVoprfSeedBytes, 7);
+  redeemer_ = TokenRedeemer::Create(token_schedule(), SecretBytes::CopyOf(seed)).value();
+  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
+  coordinator_ = Replica(store_.get());
+  office_store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
+  office_ = TokenOffice::Create({.store = office_store_.get(),
+                                 .schedule = token_schedule(),
+                                 .signer = &issuer_key_,
+                                 .clock = &clock_,
+                                 .random = &random_},
+                                SecretBytes::CopyOf(seed))
+                .value();
 }
 
 Publisher TestFleet::publisher() {
@@ -117,28 +133,64 @@ TestDevice::TestDevice(TestFleet* fleet, int index)
       id_(absl::StrCat("device-", index)),
       random_("test device", static_cast<uint64_t>(index)) {}
 
-absl::Status TestDevice::Join(uint64_t catalog_version) {
+absl::Status TestDevice::FetchToken() {
+  const uint64_t epoch = round_.token->epoch;
+  const SecretBytes seed = SecretBytes::Random(kOneTimeSeedBytes, &random_);
+  ASSIGN_OR_RETURN(OneTimeKeys keys, OneTimeKeys::FromSeed(seed));
+  std::vector<PendingToken> pending;
+  ASSIGN_OR_RETURN(PendingToken prepared,
+                   PrepareToken(epoch, OneTimeKeysHash(keys.ForSession({})), seed));
+  pending.push_back(std::move(prepared));
+  ASSIGN_OR_RETURN(const SignedTokenKeys signed_keys, fleet_->office().GetTokenKeys(id_));
+  ASSIGN_OR_RETURN(const TokenKeySet set,
+                   VerifyTokenKeys(signed_keys, fleet_->issuer_key().public_key()));
+  ASSIGN_OR_RETURN(const GroupElement key, set.KeyOf(epoch));
+  ASSIGN_OR_RETURN(const BatchEvaluation evaluation,
+                   fleet_->office().IssueTokens(id_, {epoch, {pending[0].blinded.element}}));
+  ASSIGN_OR_RETURN(const auto tokens, FinishTokens(key, pending, evaluation));
+  token_ = tokens[0];
+  caller_ = TokenMember(tokens[0]);
+  ASSIGN_OR_RETURN(client_, SecAggClient::Create(round_.secagg, &random_, std::move(keys)));
+  return absl::OkStatus();
+}
+
+absl::Status TestDevice::Prepare(uint64_t catalog_version) {
   RoundQuery query;
   query.base_fingerprint = fleet_->base();
   query.catalog_version = catalog_version;
   ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id_, query));
   if (!offer.round) return absl::NotFoundError("no round is offered");
   ASSIGN_OR_RETURN(round_, VerifyRoundDescription(*offer.round, fleet_->key().public_key()));
-  ASSIGN_OR_RETURN(client_, SecAggClient::Create(round_.secagg, &random_));
+  caller_ = id_;
+  token_.reset();
+  if (round_.token) {
+    RETURN_IF_ERROR(FetchToken());
+  } else {
+    ASSIGN_OR_RETURN(client_, SecAggClient::Create(round_.secagg, &random_));
+  }
   ASSIGN_OR_RETURN(keys_, client_->AdvertiseKeys());
-  ASSIGN_OR_RETURN(ticket_, fleet_->service().AdvertiseKeys(id_, keys_));
   return absl::OkStatus();
 }
 
+absl::Status TestDevice::Advertise(FederationService* service) {
+  ASSIGN_OR_RETURN(ticket_, service->AdvertiseKeys(caller_, {keys_, token_}));
+  return absl::OkStatus();
+}
+
+absl::Status TestDevice::Join(uint64_t catalog_version) {
+  RETURN_IF_ERROR(Prepare(catalog_version));
+  return Advertise(&fleet_->service());
+}
+
 absl::StatusOr<PollResult> TestDevice::Poll() {
-  return fleet_->service().Poll(id_, {.session = round_.secagg.session, .ticket = ticket_});
+  return fleet_->service().Poll(caller_, {.session = round_.secagg.session, .ticket = ticket_});
 }
 
 absl::Status TestDevice::Share() {
   ASSIGN_OR_RETURN(const PollResult poll, Poll());
   if (!poll.directory) return absl::FailedPreconditionError("no directory yet");
   ASSIGN_OR_RETURN(const ShareKeysMessage message, client_->ShareKeys(*poll.directory));
-  return fleet_->service().ShareKeys(id_, message);
+  return fleet_->service().ShareKeys(caller_, message);
 }
 
 absl::Status TestDevice::Mask(int persona, float value) {
@@ -155,14 +207,14 @@ absl::Status TestDevice::Mask(int persona, float value) {
   ASSIGN_OR_RETURN(const ClippedDelta clipped, Clip(std::move(vector), round_.encoding.clip_norm));
   ASSIGN_OR_RETURN(const EncodedDelta encoded, Encode(clipped, round_.encoding, &random_));
   ASSIGN_OR_RETURN(update_, client_->MaskInput(*poll.delivery, encoded));
-  return fleet_->service().SubmitMaskedUpdate(id_, update_);
+  return fleet_->service().SubmitMaskedUpdate(caller_, update_);
 }
 
 absl::Status TestDevice::Acknowledge() {
   ASSIGN_OR_RETURN(const PollResult poll, Poll());
   if (!poll.survivors) return absl::FailedPreconditionError("no survivors yet");
   ASSIGN_OR_RETURN(const auto message, client_->Acknowledge(*poll.survivors));
-  return fleet_->service().Acknowledge(id_, message);
+  return fleet_->service().Acknowledge(caller_, message);
 }
 
 absl::Status TestDevice::Unmask() {
@@ -171,7 +223,7 @@ absl::Status TestDevice::Unmask() {
   if (poll.phase >= RoundPhase::kDone) return absl::OkStatus();
   if (!poll.acknowledgements) return absl::FailedPreconditionError("no acknowledgements yet");
   ASSIGN_OR_RETURN(const UnmaskResponse message, client_->Unmask(*poll.acknowledgements));
-  return fleet_->service().Unmask(id_, message);
+  return fleet_->service().Unmask(caller_, message);
 }
 
 }  // namespace lorikeet

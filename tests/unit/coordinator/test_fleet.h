@@ -4,6 +4,7 @@
 #define LORIKEET_TESTS_UNIT_COORDINATOR_TEST_FLEET_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "common/secagg/client.h"
 #include "common/wire/federation.h"
 #include "coordinator/distribution/blob_store.h"
+#include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/storage/sqlite_store.h"
 
@@ -33,6 +35,7 @@ struct FleetOptions {
   double noise_multiplier = 0.001;  // next to none: sums can be compared
   double epsilon_budget = 1e9;
   int devices = 6;
+  bool tokens = false;  // the task requires them
 };
 
 class TestFleet {
@@ -42,7 +45,15 @@ class TestFleet {
   // As kill -9 and a new start: everything in memory is gone.
   void Restart();
 
+  // A second coordinator over `store`, as another process would be.
+  std::unique_ptr<Coordinator> Replica(SqliteStore* store);
+
   Coordinator& service() { return *coordinator_; }
+  TokenOffice& office() { return *office_; }
+  const SigningKey& issuer_key() const { return issuer_key_; }
+  static TokenSchedule token_schedule() {
+    return {.start_unix_seconds = 0, .epoch_seconds = 1000, .tokens_per_epoch = 3};
+  }
   SqliteStore& store() { return *store_; }
   BlobStore& blobs() { return *blobs_; }
   ManualClock& clock() { return clock_; }
@@ -58,10 +69,14 @@ class TestFleet {
   ManualClock clock_{absl::FromUnixSeconds(1700000000)};
   SeededRandom random_{"test fleet", 1};
   SigningKey key_;
+  SigningKey issuer_key_;
   std::string base_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<DirectoryBlobStore> blobs_;
+  std::unique_ptr<SqliteStore> office_store_;
+  std::optional<TokenRedeemer> redeemer_;
   std::unique_ptr<Coordinator> coordinator_;
+  std::unique_ptr<TokenOffice> office_;
 };
 
 // One participant of one round.  Each call polls and sends one message.
@@ -71,6 +86,9 @@ class TestDevice {
   TestDevice(TestFleet* fleet, int index);
 
   absl::Status Join(uint64_t catalog_version = 1);  // GetRound, Verify, AdvertiseKeys
+  // Join in its parts.  Prepare fetches a token where the round asks for one.
+  absl::Status Prepare(uint64_t catalog_version = 1);
+  absl::Status Advertise(FederationService* service);
   absl::Status Share();
   // Contributes `value` to all numbers of its persona's block.
   absl::Status Mask(int persona, float value);
@@ -79,14 +97,22 @@ class TestDevice {
   absl::StatusOr<PollResult> Poll();
 
   const std::string& id() const { return id_; }
+  // Its id, or who it is in a round that it joined by token.
+  const DeviceId& caller() const { return caller_; }
+  const std::optional<Token>& token() const { return token_; }
+  void set_token(const std::optional<Token>& token) { token_ = token; }
   const RoundDescription& round() const { return round_; }
   const KeyAdvertisement& keys() const { return keys_; }
   const MaskedUpdate& update() const { return update_; }
   uint32_t ticket() const { return ticket_; }
 
  private:
+  absl::Status FetchToken();
+
   TestFleet* fleet_;
   std::string id_;
+  DeviceId caller_;
+  std::optional<Token> token_;
   SeededRandom random_;
   RoundDescription round_;
   std::unique_ptr<SecAggClient> client_;

@@ -228,6 +228,9 @@ TEST(RistrettoTest, RefusesBytesThatAreNoElement) {
       "26948d35ca62e643e26a83177332e6b6afeb9d08e4268b650f1f5bbd8d81d371",
       "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"};
   for (const auto& hex : bad) EXPECT_FALSE(GroupElement::Decode(Unhex(hex)).ok()) << hex;
+  Bytes high_bit = valid;
+  high_bit[31] ^= 0x80;
+  EXPECT_FALSE(GroupElement::Decode(high_bit).ok());
 }
 
 TEST(RistrettoTest, RefusesScalarsThatAreZeroOrNotReduced) {

@@ -128,6 +128,52 @@ TEST(CodecTest, SurvivorsAndUnmaskComeBack) {
   EXPECT_EQ(unmask->mask_key_shares[0].share, response.mask_key_shares[0].share);
 }
 
+TEST(CodecTest, TokensComeBackAndEverySizeIsChecked) {
+  const JoinRequest sent = SampleJoinRequest();
+  const auto got = DecodeJoinRequest(Encode(sent));
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_TRUE(got->token);
+  EXPECT_EQ(got->keys.mask_key, sent.keys.mask_key);
+  EXPECT_EQ(got->token->nonce, sent.token->nonce);
+  EXPECT_EQ(got->token->epoch, 12u);
+  EXPECT_EQ(got->token->key_id, sent.token->key_id);
+  EXPECT_EQ(got->token->keys_hash, sent.token->keys_hash);
+  EXPECT_EQ(got->token->output, sent.token->output);
+  EXPECT_FALSE(DecodeJoinRequest(Encode(JoinRequest{sent.keys, std::nullopt}))->token);
+  const std::string bytes = Encode(sent);
+  const size_t keys_only = Encode(JoinRequest{sent.keys, std::nullopt}).size();
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    if (length == keys_only) continue;  // a request without a token
+    EXPECT_FALSE(DecodeJoinRequest(std::string_view(bytes).substr(0, length)).ok()) << length;
+  }
+}
+
+TEST(CodecTest, IssuanceComesBackAndBadElementsAreNamed) {
+  const IssueRequest request = SampleIssueRequest();
+  const auto got = DecodeIssueRequest(Encode(request));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->blinded, request.blinded);
+  const BatchEvaluation evaluation = SampleEvaluation();
+  const auto answered = DecodeBatchEvaluation(Encode(evaluation));
+  ASSERT_TRUE(answered.ok()) << answered.status();
+  EXPECT_EQ(answered->elements, evaluation.elements);
+  EXPECT_EQ(answered->proof.Encode(), evaluation.proof.Encode());
+
+  const auto refusal = [](const IssueRequest& bad) {
+    return std::string(Message(DecodeIssueRequest(Encode(bad)).status()));
+  };
+  EXPECT_THAT(refusal({.epoch = 1, .blinded = {}}), HasSubstr("blinded: expected 1 to 256, got 0"));
+  const std::vector<GroupElement> many(257, request.blinded[0]);
+  EXPECT_THAT(refusal({.epoch = 1, .blinded = many}), HasSubstr("got 257"));
+  std::string bytes = Encode(request);
+  bytes.back() = static_cast<char>(bytes.back() ^ 0x80);  // the top bit of an element is clear
+  EXPECT_THAT(std::string(Message(DecodeIssueRequest(bytes).status())),
+              HasSubstr("expected the canonical encoding"));
+  const SignedTokenKeys keys{.bytes = "keys", .signature = FilledWith<Ed25519Signature>(3)};
+  EXPECT_EQ(DecodeSignedTokenKeys(Encode(keys))->signature, keys.signature);
+  EXPECT_FALSE(DecodeSignedTokenKeys(Encode(SignedTokenKeys{std::string(4097, 'k'), {}})).ok());
+}
+
 TEST(CodecTest, EveryTruncationIsRefusedOrShorter) {
   const std::string bytes = Encode(SampleAdvertisement());
   for (size_t length = 0; length < bytes.size(); ++length) {
@@ -148,6 +194,13 @@ TEST(RoundDescriptionTest, ComesBackWithItsSession) {
   EXPECT_EQ(got->unmask_until, sent.unmask_until);
   EXPECT_EQ(got->epsilon, 12.5);
   EXPECT_TRUE(got->demonstration);
+  EXPECT_FALSE(got->token);
+  RoundDescription by_token = sent;
+  by_token.token = TokenDemand{.epoch = 12, .key_id = FilledWith<Hash256>(6)};
+  const auto demand = DecodeRoundDescription(Encode(by_token));
+  ASSERT_TRUE(demand.ok() && demand->token) << demand.status();
+  EXPECT_EQ(demand->token->epoch, 12u);
+  EXPECT_EQ(demand->token->key_id, by_token.token->key_id);
   EXPECT_EQ(Encode(*got), bytes);
 }
 

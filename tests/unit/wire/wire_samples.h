@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "common/base/random.h"
+#include "common/wire/federation.h"
 #include "common/wire/round.h"
 
 namespace lorikeet {
@@ -28,6 +30,30 @@ inline Acknowledgement SampleAcknowledgement() {
           .alive = {0, 3, 7},
           .dropped = {1},
           .signature = FilledWith<Ed25519Signature>(5)};
+}
+
+inline JoinRequest SampleJoinRequest() {
+  return {.keys = SampleAdvertisement(),
+          .token = Token{.nonce = FilledWith<TokenNonce>(3),
+                         .epoch = 12,
+                         .key_id = FilledWith<Hash256>(4),
+                         .keys_hash = FilledWith<Hash256>(5),
+                         .output = FilledWith<VoprfOutput>(6)}};
+}
+
+inline IssueRequest SampleIssueRequest() {
+  SeededRandom random("wire sample", 1);
+  IssueRequest request{.epoch = 12, .blinded = {}};
+  for (uint8_t i = 0; i < 2; ++i) {
+    request.blinded.push_back(VoprfBlind(std::span(&i, 1), &random).value().element);
+  }
+  return request;
+}
+
+inline BatchEvaluation SampleEvaluation() {
+  SeededRandom random("wire sample", 2);
+  const VoprfKey key = VoprfKey::Derive(SecretBytes(kVoprfSeedBytes), {}).value();
+  return VoprfBlindEvaluate(key, SampleIssueRequest().blinded, &random).value();
 }
 
 inline RoundDescription SampleRound() {
