@@ -132,7 +132,7 @@ class Audit {
       ASSIGN_OR_RETURN(const ClippedDelta clipped, Clip(std::move(values), setup_.used.clip_norm));
       ASSIGN_OR_RETURN(inputs.emplace_back(), Encode(clipped, setup_.used, &random_));
     }
-    ASSIGN_OR_RETURN(const auto sum, SecureSum(secagg_, inputs, &random_));
+    ASSIGN_OR_RETURN(const auto sum, SecureSum(secagg_, inputs, &mask_random_));
     ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum, setup_.used));
     for (size_t i = 0; i < round.size(); ++i) round[i].score = decoded[i] / kClipNorm;
     first_.push_back(round.front());
@@ -156,7 +156,10 @@ class Audit {
 
  private:
   Audit(AuditedBuild build, const AuditOptions& options)
-      : build_(build), options_(options), random_("pipeline audit", options.seed) {}
+      : build_(build),
+        options_(options),
+        random_("pipeline audit", options.seed),
+        mask_random_("pipeline audit masks", options.seed) {}
 
   // The highest scores are taken for canaries that were sent, the lowest for others.
   OneRunGuesses Guess() {
@@ -183,7 +186,8 @@ class Audit {
 
   AuditedBuild build_;
   AuditOptions options_;
-  SeededRandom random_;
+  SeededRandom random_;       // coins and noise
+  SeededRandom mask_random_;  // keys and shares
   Setup setup_;
   SecAggParameters secagg_;
   std::vector<Canary> canaries_;
