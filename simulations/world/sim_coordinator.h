@@ -29,7 +29,7 @@ class SimCoordinator {
     TaskConfig task;
     uint64_t seed = 1;
     absl::Duration poll_interval = absl::Seconds(2);  // asked of devices
-    TokenSchedule tokens = {.start_unix_seconds = 0, .epoch_seconds = 120, .tokens_per_epoch = 8};
+    TokenSchedule tokens = {.start_unix_seconds = 0, .epoch_seconds = 3600, .tokens_per_epoch = 16};
   };
   // Publishes the catalog, creates the task and enrolls the devices.  `clock` is borrowed.
   static absl::StatusOr<std::unique_ptr<SimCoordinator>> Create(
