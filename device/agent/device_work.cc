@@ -6,7 +6,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "device/personalization/forgetting.h"
 #include "device/personalization/history_entry.h"
+#include "device/personalization/incremental.h"
 #include "device/update/pipeline.h"
 
 namespace lorikeet {
@@ -63,33 +65,47 @@ absl::StatusOr<std::shared_ptr<const Model>> DeviceWork::LoadModel(const Hash256
   return model_;
 }
 
+absl::StatusOr<OwnerText> DeviceWork::ReadVault(const Model& model,
+                                                const std::string& catalog_path) {
+  ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
+  // Versions that know what was forgotten since are not to be judged against, nor to serve on.
+  RETURN_IF_ERROR(PurgeAdapters(vault.get(), clock_, /*rebuild=*/true).status());
+  RETURN_IF_ERROR(vault->RememberAdapter({.path = options_.adapter_path,
+                                          .model = model.file().path(),
+                                          .catalog = catalog_path,
+                                          .residual_rank = options_.personalize.rank}));
+  ASSIGN_OR_RETURN(std::vector<VaultDocument> records, vault->Records(Purpose::kTrain));
+  return HoldOutRecords(std::move(records));
+}
+
 absl::StatusOr<PersonalSummary> DeviceWork::Personalize(const PersonalizeAction& action) {
   ASSIGN_OR_RETURN(const auto model, LoadModel(action.base_file));
-  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(store_->FilePath(action.catalog_file)));
-  OwnerText text;
-  {
-    ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
-    ASSIGN_OR_RETURN(std::vector<VaultDocument> records, vault->Records(Purpose::kTrain));
-    for (VaultDocument& record : records) {
-      text.record_ids.push_back(record.id);
-      text.documents.push_back(std::move(record.text));
-    }
-  }
+  const std::string catalog_path = store_->FilePath(action.catalog_file);
+  ASSIGN_OR_RETURN(const Catalog catalog, ReadCatalog(catalog_path));
+  ASSIGN_OR_RETURN(const OwnerText text, ReadVault(*model, catalog_path));
   PersonalizeOptions options = options_.personalize;
-  ASSIGN_OR_RETURN(History history, History::Open(options_.adapter_path, clock_));
-  if (const HistoryEntry* current = history.Current()) {
-    ASSIGN_OR_RETURN(options.existing, history.Load(*current));
+  PersonalSummary summary;
+  {
+    ASSIGN_OR_RETURN(History history, History::Open(options_.adapter_path, clock_));
+    if (const HistoryEntry* current = history.Current()) {
+      ASSIGN_OR_RETURN(options.existing, history.Load(*current));
+    }
+    ASSIGN_OR_RETURN(const PersonalizeResult result,
+                     lorikeet::Personalize(model, pool_, *clock_, catalog, text, options, nullptr,
+                                           options_.progress));
+    if (options_.on_personalized) options_.on_personalized(action.catalog_version, catalog, result);
+    HistoryEntry entry = MakeHistoryEntry(history_kind::kPersonalized, result, catalog);
+    entry.model_path = model->file().path();
+    entry.catalog_path = catalog_path;
+    entry.vault_dir = options_.vault_dir;
+    entry.records = text.record_ids;
+    RETURN_IF_ERROR(history.Append(std::move(entry), result.adapter));
+    summary = Summarize(result, catalog, clock_->Now());
   }
-  ASSIGN_OR_RETURN(const PersonalizeResult result,
-                   lorikeet::Personalize(model, pool_, *clock_, catalog, text, options, nullptr,
-                                         options_.progress));
-  if (options_.on_personalized) options_.on_personalized(action.catalog_version, catalog, result);
-  HistoryEntry entry = MakeHistoryEntry(history_kind::kPersonalized, result, catalog);
-  entry.model_path = model->file().path();
-  entry.catalog_path = store_->FilePath(action.catalog_file);
-  entry.records = std::move(text.record_ids);
-  RETURN_IF_ERROR(history.Append(std::move(entry), result.adapter));
-  return Summarize(result, catalog, clock_->Now());
+  // Something may have been forgotten while this was training.
+  ASSIGN_OR_RETURN(const auto vault, options_.open_vault());
+  RETURN_IF_ERROR(CheckStillKnown(vault.get(), clock_, options_.adapter_path, text.record_ids));
+  return summary;
 }
 
 absl::StatusOr<EncodedDelta> DeviceWork::Contribute(const ContributeAction& action) {

@@ -19,10 +19,12 @@ namespace lorikeet {
 
 struct DeviceWorkOptions {
   std::string model_path;  // empty: the base release in the agent's store
-  // The personal adapter; one that is there is judged too, and replaced only by a better one.  Its
-  // history is kept beside it (device/personalization/history.h).
+  // The personal adapter, an absolute path; one that is there is judged too, and replaced only by a
+  // better one.  Its history is kept beside it (device/personalization/history.h), and the vault
+  // remembers it, so that forgetting reaches it.
   std::string adapter_path;
   PersonalizeOptions personalize;
+  std::string vault_dir;  // absolute; what open_vault opens
   std::function<absl::StatusOr<std::unique_ptr<Vault>>()> open_vault;
   // Called with every result before it is kept (reports); may be empty.
   std::function<void(uint64_t catalog_version, const Catalog&, const PersonalizeResult&)>
@@ -42,6 +44,8 @@ class DeviceWork final : public AgentWork {
 
  private:
   absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const Hash256& base_file);
+  // The owner's text, and in the vault what is needed to forget some of it again.
+  absl::StatusOr<OwnerText> ReadVault(const Model& model, const std::string& catalog_path);
 
   DeviceWorkOptions options_;
   DirectoryAgentStore* store_;

@@ -16,6 +16,7 @@
 #include "device/agent/grpc_federation.h"
 #include "device/cli/command.h"
 #include "device/cli/personalization_common.h"
+#include "device/cli/vault_link.h"
 #include "device/cli/vault_options.h"
 
 namespace lorikeet {
@@ -26,8 +27,8 @@ using nlohmann::json;
 struct AgentArguments {
   std::string coordinator;
   std::string state;
-  std::string identity;  // default: STATE/identity
   std::string issuer;    // default: the coordinator
+  std::string identity;  // default: STATE/identity
   std::string model;
   VaultOptions vault;
   AgentOptions agent;
@@ -100,12 +101,12 @@ json StateJson(const AgentState& state) {
 absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
   AgentOptions options = a.agent;
   ASSIGN_OR_RETURN(options.coordinator_key, ReadPublicKey(a.identity + "/coordinator.pub"));
-  if (!a.model.empty()) {
   // Enrolled before there were tokens: rounds that ask for one are left out.
   const std::string issuer_path = a.identity + "/issuer.pub";
   if (FileExists(issuer_path)) {
     ASSIGN_OR_RETURN(options.issuer_key, ReadPublicKey(issuer_path));
   }
+  if (!a.model.empty()) {
     ASSIGN_OR_RETURN(const auto model, Model::Load(a.model));
     options.base_fingerprint = model->fingerprint();
   }
@@ -119,6 +120,9 @@ absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
 absl::Status RunAgentCommand(AgentArguments a, Output& out) {
   if (a.identity.empty()) a.identity = a.state + "/identity";
   if (a.vault.dir.empty()) a.vault.dir = a.state + "/vault";
+  // The vault and the history remember paths for programs that run elsewhere.
+  a.state = AbsolutePath(a.state);
+  a.model = AbsolutePath(a.model);
   RETURN_IF_ERROR(OpenVault(a.vault, /*create=*/false).status());
   ASSIGN_OR_RETURN(const AgentOptions options, AgentOptionsFor(a));
   ASSIGN_OR_RETURN(const auto connection, ConnectionTo(a.coordinator, a));
@@ -135,6 +139,7 @@ absl::Status RunAgentCommand(AgentArguments a, Output& out) {
       {.model_path = a.model,
        .adapter_path = a.state + "/adapter.gguf",
        .personalize = a.personalize,
+       .vault_dir = AbsolutePath(a.vault.dir),
        .open_vault = [&] { return OpenVault(a.vault, /*create=*/false); },
        .on_personalized =
            [&](uint64_t version, const Catalog& catalog, const PersonalizeResult& result) {
@@ -161,14 +166,14 @@ void AddAgentCommand(Program& program) {
       "agent", "Take part in a fleet: follow releases, personalize, contribute masked updates",
       [a](Output& out) { return RunAgentCommand(*a, out); });
   command->add_option("--coordinator", a->coordinator, "HOST:PORT")->required();
+  command->add_option("--issuer", a->issuer,
+                      "HOST:PORT of the issuer of anonymous tokens (default: the coordinator's)");
   command->add_option("--state", a->state, "Directory of this device's state")->required();
   command->add_option(
       "--identity", a->identity,
       "Directory with ca.crt, client.crt, client.key, coordinator.pub and issuer.pub "
       "(default STATE/identity)");
   command->add_option("--model", a->model, "Base model (default: the coordinator's base release)");
-  command->add_option("--issuer", a->issuer,
-                      "HOST:PORT of the issuer of anonymous tokens (default: the coordinator's)");
   a->vault.Declare(command, /*required=*/false);
   command->add_flag("--once", a->agent.once, "Do what is due now, then stop");
   command
