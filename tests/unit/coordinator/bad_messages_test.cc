@@ -27,22 +27,11 @@ constexpr auto kOtherStep = absl::StatusCode::kFailedPrecondition;
 constexpr auto kNotFound = absl::StatusCode::kNotFound;
 constexpr auto kOver = absl::StatusCode::kAborted;
 
-// Keys alone, where the service takes no token beside them.
-template <typename Service>
-absl::StatusOr<uint32_t> Join(Service& service, const DeviceId& device,
-                              const KeyAdvertisement& keys) {
-  if constexpr (requires { service.AdvertiseKeys(device, keys); }) {
-    return service.AdvertiseKeys(device, keys);
-  } else {
-    return service.AdvertiseKeys(device, {keys, std::nullopt});
-  }
-}
-
 absl::Status Send(TestFleet* fleet, const DeviceId& device, const RoundMessage& message,
                   uint32_t* ticket = nullptr) {
   Coordinator& service = fleet->service();
   if (const auto* keys = std::get_if<KeyAdvertisement>(&message)) {
-    const auto got = Join(service, device, *keys);
+    const auto got = service.AdvertiseKeys(device, {*keys, std::nullopt});
     if (got.ok() && ticket != nullptr) *ticket = *got;
     return got.status();
   }

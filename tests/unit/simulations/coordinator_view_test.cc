@@ -173,7 +173,9 @@ std::vector<double> FeaturesOf(const View& view, bool with_sum) {
   const int bits = view.round.secagg.modulus_bits;
   std::vector<uint8_t> packed = view.update;
   packed.resize(static_cast<size_t>((dimension * bits + 7) / 8));
-  AddVector(UnpackBits(packed, dimension, bits), view.round, &features);
+  std::vector<uint32_t> words(static_cast<size_t>(dimension));
+  AddPackedBits(packed, bits, words);
+  AddVector(words, view.round, &features);
   if (with_sum) AddVector(view.sum, view.round, &features);
   return features;
 }
