@@ -22,6 +22,9 @@ SecretBytes HkdfSha256(std::span<const uint8_t> input_key, std::span<const uint8
   // bytes).
   crypto_auth_hmacsha256_state state;
   std::array<uint8_t, kHashBytes> pseudorandom_key;
+  // No salt is a hash's length of zeros (RFC 5869, section 2.2).
+  constexpr std::array<uint8_t, kHashBytes> kNoSalt = {};
+  if (salt.empty()) salt = kNoSalt;
   crypto_auth_hmacsha256_init(&state, salt.data(), salt.size());
   crypto_auth_hmacsha256_update(&state, input_key.data(), input_key.size());
   crypto_auth_hmacsha256_final(&state, pseudorandom_key.data());

@@ -1,5 +1,6 @@
 #include "common/secagg/masked_update.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
@@ -57,7 +58,7 @@ void AddPackedBits(std::span<const uint8_t> packed, int modulus_bits, std::span<
   // The last ones, with room behind them.
   std::array<uint8_t, 32 * 3> tail = {};
   const size_t rest = static_cast<size_t>(packed.data() + packed.size() - group);
-  std::memcpy(tail.data(), group, rest);
+  std::copy_n(group, rest, tail.data());
   for (size_t i = 0; done < sum.size(); ++done, ++i) {
     const size_t bit = i * group_bytes;
     sum[done] += element(tail.data() + bit / 8, static_cast<int>(bit % 8));

@@ -23,6 +23,7 @@
 #include "common/secagg/masked_update.h"
 #include "common/secagg/masks.h"
 #include "common/secagg/shamir.h"
+#include "common/tokens/voprf.h"
 
 #ifdef LORIKEET_MEMCHECK
 #include <valgrind/memcheck.h>
@@ -118,6 +119,32 @@ void SignStatement() {
   (void)SigningKey::Generate(&random).Sign("label", std::vector<uint8_t>(100));
 }
 
+// The device: a secret blind, on its way out and back.
+void BlindAndUnblindToken() {
+  const std::vector<uint8_t> input(96, 7);
+  HiddenRandom random;
+  const auto blinded = VoprfBlind(input, &random);
+  LORIKEET_CHECK(blinded.ok());
+  SeededRandom public_random("evaluated", 1);
+  const auto evaluated = VoprfBlind(input, &public_random);  // some element
+  LORIKEET_CHECK(VoprfFinalize(input, blinded->blind, evaluated->element).ok());
+}
+
+// The issuer and the redeemer: a secret key.
+void EvaluateToken() {
+  const auto key = VoprfKey::Derive(Hidden(kVoprfSeedBytes), std::vector<uint8_t>(8, 1));
+  LORIKEET_CHECK(key.ok());
+  const std::vector<uint8_t> input(96, 7);
+  SeededRandom public_random("blinds", 1);
+  const std::vector<GroupElement> blinded = {VoprfBlind(input, &public_random)->element,
+                                             VoprfBlind(input, &public_random)->element};
+  HiddenRandom random;
+  LORIKEET_CHECK(VoprfBlindEvaluate(*key, blinded, &random).ok());
+  const auto output = VoprfEvaluate(*key, input);
+  LORIKEET_CHECK(output.ok());
+  (void)SameOutput(*output, *output);
+}
+
 volatile uint8_t sink;
 
 // Two leaks that must be found; else this test proves nothing.
@@ -137,7 +164,8 @@ const std::map<std::string_view, void (*)()> kCases = {
     {"agree-and-derive", AgreeAndDerive}, {"masks", AddAndPackMasks},
     {"planted-address", PlantedAddress},  {"planted-branch", PlantedBranch},
     {"seal-and-open", SealAndOpenBoxes},  {"sign", SignStatement},
-    {"split-shares", SplitShares},
+    {"split-shares", SplitShares},        {"tokens-blind", BlindAndUnblindToken},
+    {"tokens-evaluate", EvaluateToken},
 };
 
 }  // namespace
