@@ -151,7 +151,12 @@ TEST_F(ResidualTest, WhatOnlyHarmsIsScaledToNothing) {
   const double base = SelectionLoss({});
   EXPECT_NEAR(SelectionLoss({{.adapter = &wild.training.adapter}}), base, 1e-5);
   EXPECT_NEAR(wild.residual_search.front().loss, base, 1e-5);
-  EXPECT_GT(wild.residual_search.back().loss, base + 0.1);
+  // How wildly it trains depends on rounding; that every strength harms does not.
+  ASSERT_GT(wild.residual_search.size(), 1u);
+  for (const ScalePoint& point : std::span(wild.residual_search).subspan(1)) {
+    EXPECT_TRUE(point.loss > base || point.forgetting > options_.forgetting_budget)
+        << point.scale << ": " << point.loss << " against " << base << ", " << point.forgetting;
+  }
 }
 
 TEST_F(ResidualTest, RehearsalKeepsWhatTheBaseKnows) {
