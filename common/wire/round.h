@@ -22,14 +22,32 @@ inline constexpr uint32_t kProtocolVersion = 1;
 // The real vector of a contribution: K persona blocks of D core deltas (own block non-zero), K
 // one-hot counts times count_weight, and two loss sums (before, after local training; clipped to
 // [0, loss_bound]) times loss_weight.
+//
+// A routed round is for K personas of a larger catalog, those from first_persona on: the others
+// have rounds of their own, and a device shows by joining which of these its persona is in.
 struct UpdateLayout {
-  int persona_count = 0;   // K
-  int64_t block_size = 0;  // D
+  int persona_count = 0;     // K
+  int first_persona = 0;     // index in the catalog of the first block
+  int catalog_personas = 0;  // of the whole catalog; K where the round is for all of them
+  int64_t block_size = 0;    // D
   double count_weight = 0;
   double loss_weight = 0;
   double loss_bound = 0;
 
   int64_t dimension() const { return persona_count * (block_size + 1) + 2; }
+  bool routed() const { return persona_count < catalog_personas; }
+};
+
+// Noise that the coordinator adds to the sum of every round, correlated over the rounds
+// (common/dp/matrix_noise.h): it sees the sum before.  One guarantee, RoundDescription's epsilon,
+// covers all rounds of a mechanism for a device that keeps to separation and participations.
+struct CentralNoise {
+  Hash256 mechanism = {};       // the same in all of its rounds, and in no others
+  int64_t steps = 0;            // rounds of the mechanism
+  int64_t step = 0;             // of this round, from 0
+  int64_t separation = 1;       // rounds from one contribution of a device to its next, at least
+  int64_t participations = 1;   // contributions of a device, at most
+  double noise_multiplier = 0;  // standard deviation, in sensitivities of the whole mechanism
 };
 
 struct LocalTraining {
@@ -55,6 +73,7 @@ struct RoundDescription {
   SecAggParameters secagg;      // its session is not encoded: it is the hash of the whole
   EncodingParameters encoding;  // clip norm is of the whole vector
   UpdateLayout layout;
+  std::optional<CentralNoise> central;  // present: devices add no noise (sigma_local is 0)
   LocalTraining training;
   absl::Time advertise_until;  // deadlines of the five steps
   absl::Time share_until;

@@ -58,7 +58,13 @@ absl::Status ReadLayout(const proto::RoundDescription& from, UpdateLayout* to) {
   RETURN_IF_ERROR(CheckReal(from.count_weight(), 0, 1e9, "count_weight"));
   RETURN_IF_ERROR(CheckReal(from.loss_weight(), 0, 1e9, "loss_weight"));
   RETURN_IF_ERROR(CheckReal(from.loss_bound(), 0, 1e9, "loss_bound"));
+  RETURN_IF_ERROR(CheckRange(from.catalog_personas(), from.persona_count(), kMaxCatalogPersonas,
+                             "catalog_personas"));
+  RETURN_IF_ERROR(CheckRange(from.first_persona(), 0,
+                             from.catalog_personas() - from.persona_count(), "first_persona"));
   to->persona_count = static_cast<int>(from.persona_count());
+  to->first_persona = static_cast<int>(from.first_persona());
+  to->catalog_personas = static_cast<int>(from.catalog_personas());
   to->block_size = static_cast<int64_t>(from.block_size());
   to->count_weight = from.count_weight();
   to->loss_weight = from.loss_weight();
@@ -103,6 +109,35 @@ absl::Status ReadTokenDemand(const proto::RoundDescription& from, RoundDescripti
   return absl::OkStatus();
 }
 
+absl::Status ReadCentralNoise(const proto::RoundDescription& from, RoundDescription* to) {
+  if (!from.has_central()) return absl::OkStatus();
+  const proto::CentralNoise& noise = from.central();
+  CentralNoise central;
+  ASSIGN_OR_RETURN(central.mechanism, FixedBytes<32>(noise.mechanism(), "mechanism"));
+  RETURN_IF_ERROR(CheckRange(noise.steps(), 1, kMaxNoiseSteps, "central noise steps"));
+  RETURN_IF_ERROR(CheckRange(noise.step(), 0, noise.steps() - 1, "central noise step"));
+  RETURN_IF_ERROR(CheckRange(noise.separation(), 1, noise.steps(), "separation"));
+  RETURN_IF_ERROR(CheckRange(noise.participations(), 1, noise.steps(), "participations"));
+  RETURN_IF_ERROR(CheckReal(noise.noise_multiplier(), 1e-9, 1e9, "central noise multiplier"));
+  RETURN_IF_ERROR(CheckReal(from.sigma_local(), 0, 0, "sigma_local beside central noise"));
+  central.steps = static_cast<int64_t>(noise.steps());
+  central.step = static_cast<int64_t>(noise.step());
+  central.separation = static_cast<int64_t>(noise.separation());
+  central.participations = static_cast<int64_t>(noise.participations());
+  central.noise_multiplier = noise.noise_multiplier();
+  to->central = central;
+  return absl::OkStatus();
+}
+
+void WriteCentralNoise(const CentralNoise& from, proto::CentralNoise* to) {
+  to->set_mechanism(BytesToString(from.mechanism));
+  to->set_steps(static_cast<uint64_t>(from.steps));
+  to->set_step(static_cast<uint64_t>(from.step));
+  to->set_separation(static_cast<uint64_t>(from.separation));
+  to->set_participations(static_cast<uint64_t>(from.participations));
+  to->set_noise_multiplier(from.noise_multiplier);
+}
+
 }  // namespace
 
 void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
@@ -125,6 +160,8 @@ void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
   to->set_rotation_seed(BytesToString(from.encoding.rotation_seed));
   to->set_noise(static_cast<uint32_t>(from.encoding.noise));
   to->set_persona_count(static_cast<uint32_t>(from.layout.persona_count));
+  to->set_first_persona(static_cast<uint32_t>(from.layout.first_persona));
+  to->set_catalog_personas(static_cast<uint32_t>(from.layout.catalog_personas));
   to->set_block_size(static_cast<uint64_t>(from.layout.block_size));
   to->set_count_weight(from.layout.count_weight);
   to->set_loss_weight(from.layout.loss_weight);
@@ -141,6 +178,7 @@ void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
   to->set_epsilon(from.epsilon);
   to->set_delta(from.delta);
   to->set_demonstration(from.demonstration);
+  if (from.central) WriteCentralNoise(*from.central, to->mutable_central());
   if (from.token) {
     to->set_token_key(BytesToString(from.token->key_id));
     to->set_token_epoch(from.token->epoch);
@@ -172,6 +210,7 @@ absl::StatusOr<RoundDescription> FromProto(const proto::RoundDescription& from) 
   to.epsilon = from.epsilon();
   to.delta = from.delta();
   to.demonstration = from.demonstration();
+  RETURN_IF_ERROR(ReadCentralNoise(from, &to));
   RETURN_IF_ERROR(ReadTokenDemand(from, &to));
   return to;
 }

@@ -15,6 +15,7 @@ constexpr double kDefaultScalePerClipNorm = 1024;
 
 UpdateLayout LayoutOf(const TaskConfig& config, const CatalogShape& catalog) {
   return {.persona_count = catalog.persona_count,
+          .catalog_personas = catalog.persona_count,
           .block_size = catalog.block_size,
           .count_weight = config.count_weight * config.clip_norm,
           .loss_weight = config.loss_weight * config.clip_norm,

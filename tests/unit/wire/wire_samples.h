@@ -64,6 +64,8 @@ inline RoundDescription SampleRound() {
   round.catalog_hash = std::string(64, 'b');
   round.catalog_version = 7;
   round.layout = {.persona_count = 3,
+                  .first_persona = 2,
+                  .catalog_personas = 7,
                   .block_size = 8,
                   .count_weight = 0.5,
                   .loss_weight = 0.25,
