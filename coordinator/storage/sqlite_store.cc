@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/status_macros.h"
+#include "coordinator/storage/migrations.h"
 #include "coordinator/storage/sqlite_rows.h"
 
 namespace lorikeet {
@@ -15,40 +16,6 @@ using storage_internal::ArrayColumn;
 using storage_internal::TextColumn;
 using storage_internal::TimeColumn;
 using storage_internal::ToColumn;
-
-constexpr char kSchemaVersion[] = "1";
-
-constexpr char kSchema[] = R"sql(
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS tasks (
-  name TEXT PRIMARY KEY, config TEXT NOT NULL, state INTEGER NOT NULL, created INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS rounds (
-  id INTEGER PRIMARY KEY, task TEXT NOT NULL REFERENCES tasks(name), number INTEGER NOT NULL,
-  session BLOB NOT NULL UNIQUE, description BLOB NOT NULL, signature BLOB NOT NULL, key BLOB NOT NULL,
-  status INTEGER NOT NULL, opened INTEGER NOT NULL, finished INTEGER, message TEXT NOT NULL,
-  survivor_count INTEGER NOT NULL, transcript BLOB NOT NULL, report TEXT NOT NULL,
-  UNIQUE (task, number)) STRICT;
-CREATE INDEX IF NOT EXISTS rounds_by_status ON rounds (status);
-CREATE TABLE IF NOT EXISTS round_events (
-  position INTEGER PRIMARY KEY, round_id INTEGER NOT NULL REFERENCES rounds(id), kind INTEGER NOT NULL,
-  device TEXT NOT NULL, payload BLOB NOT NULL, at INTEGER NOT NULL) STRICT;
-CREATE INDEX IF NOT EXISTS events_by_round ON round_events (round_id, position);
-CREATE TABLE IF NOT EXISTS token_charges (
-  epoch INTEGER NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL, count INTEGER NOT NULL,
-  PRIMARY KEY (epoch, device, request)) STRICT;
-CREATE TABLE IF NOT EXISTS spent_tokens (
-  epoch INTEGER NOT NULL, nonce BLOB NOT NULL, session BLOB NOT NULL, PRIMARY KEY (epoch, nonce)) STRICT;
-CREATE TABLE IF NOT EXISTS releases (
-  kind TEXT NOT NULL, base_fingerprint TEXT NOT NULL, version INTEGER NOT NULL, name TEXT NOT NULL,
-  manifest TEXT NOT NULL, signature BLOB NOT NULL, key BLOB NOT NULL, published INTEGER NOT NULL,
-  PRIMARY KEY (kind, base_fingerprint, version)) STRICT;
-CREATE TABLE IF NOT EXISTS devices (
-  id TEXT PRIMARY KEY, enrolled INTEGER NOT NULL, revoked INTEGER) STRICT;
-CREATE TABLE IF NOT EXISTS ledger (
-  task TEXT NOT NULL, round_number INTEGER NOT NULL, epsilon REAL NOT NULL, delta REAL NOT NULL,
-  noise_multiplier REAL NOT NULL, charged INTEGER NOT NULL, spent INTEGER NOT NULL,
-  PRIMARY KEY (task, round_number)) STRICT;
-)sql";
 
 absl::StatusOr<ReleaseRecord> ReadRelease(const Statement& row) {
   ReleaseRecord release;
@@ -83,18 +50,8 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
     return absl::NotFoundError(absl::StrCat("expected a coordinator's store at ", path));
   }
   ASSIGN_OR_RETURN(auto database, Database::Open(path, {.create = create, .secure_delete = true}));
-  auto store = std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database)));
-  RETURN_IF_ERROR(store->CreateSchema());
-  return store;
-}
-
-absl::Status SqliteStore::CreateSchema() {
-  RETURN_IF_ERROR(database_->Execute(kSchema));
-  ASSIGN_OR_RETURN(const auto version, GetMeta("schema_version"));
-  if (!version) return SetMeta("schema_version", kSchemaVersion);
-  if (*version == kSchemaVersion) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      absl::StrCat("store: expected schema version ", kSchemaVersion, ", got ", *version));
+  RETURN_IF_ERROR(MigrateSchema(database.get()));
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database)));
 }
 
 absl::Status SqliteStore::SetMeta(std::string_view key, std::string_view value) {

@@ -15,7 +15,8 @@ namespace lorikeet {
 
 class SqliteStore final : public Store {
  public:
-  // ":memory:" lives as long as the object.  FAILED_PRECONDITION: another schema version.
+  // ":memory:" lives as long as the object.  Older schemas are brought up to date
+  // (migrations.h).  FAILED_PRECONDITION: a newer schema than this program's.
   // NOT_FOUND: no such file and `create` is false.
   static absl::StatusOr<std::unique_ptr<SqliteStore>> Open(const std::string& path, bool create);
 
@@ -50,7 +51,6 @@ class SqliteStore final : public Store {
 
  private:
   explicit SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
-  absl::Status CreateSchema();
   std::unique_ptr<Database> database_;
 };
 

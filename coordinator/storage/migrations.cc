@@ -1,0 +1,103 @@
+#include "coordinator/storage/migrations.h"
+
+#include <charconv>
+#include <string_view>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/status_macros.h"
+#include "common/base/strings.h"
+
+namespace lorikeet {
+namespace {
+
+constexpr char kMetaTable[] =
+    "CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT";
+
+constexpr Migration kMigrations[] = {
+    {1, "tasks, rounds, releases, devices, ledger", R"sql(
+CREATE TABLE tasks (
+  name TEXT PRIMARY KEY, config TEXT NOT NULL, state INTEGER NOT NULL,
+  created INTEGER NOT NULL) STRICT;
+CREATE TABLE rounds (
+  id INTEGER PRIMARY KEY, task TEXT NOT NULL REFERENCES tasks(name), number INTEGER NOT NULL,
+  session BLOB NOT NULL UNIQUE, description BLOB NOT NULL, signature BLOB NOT NULL,
+  key BLOB NOT NULL, status INTEGER NOT NULL, opened INTEGER NOT NULL, finished INTEGER,
+  message TEXT NOT NULL, survivor_count INTEGER NOT NULL, transcript BLOB NOT NULL,
+  report TEXT NOT NULL, UNIQUE (task, number)) STRICT;
+CREATE INDEX rounds_by_status ON rounds (status);
+CREATE TABLE round_events (
+  position INTEGER PRIMARY KEY, round_id INTEGER NOT NULL REFERENCES rounds(id),
+  kind INTEGER NOT NULL, device TEXT NOT NULL, payload BLOB NOT NULL,
+  at INTEGER NOT NULL) STRICT;
+CREATE INDEX events_by_round ON round_events (round_id, position);
+CREATE TABLE releases (
+  kind TEXT NOT NULL, base_fingerprint TEXT NOT NULL, version INTEGER NOT NULL,
+  name TEXT NOT NULL, manifest TEXT NOT NULL, signature BLOB NOT NULL, key BLOB NOT NULL,
+  published INTEGER NOT NULL, PRIMARY KEY (kind, base_fingerprint, version)) STRICT;
+CREATE TABLE devices (
+  id TEXT PRIMARY KEY, enrolled INTEGER NOT NULL, revoked INTEGER) STRICT;
+CREATE TABLE ledger (
+  task TEXT NOT NULL, round_number INTEGER NOT NULL, epsilon REAL NOT NULL,
+  delta REAL NOT NULL, noise_multiplier REAL NOT NULL, charged INTEGER NOT NULL,
+  spent INTEGER NOT NULL, PRIMARY KEY (task, round_number)) STRICT;
+)sql"},
+    // IF NOT EXISTS: there were programs that added these two to version 1.
+    {2, "anonymous tokens", R"sql(
+CREATE TABLE IF NOT EXISTS token_charges (
+  epoch INTEGER NOT NULL, device TEXT NOT NULL, request BLOB NOT NULL, count INTEGER NOT NULL,
+  PRIMARY KEY (epoch, device, request)) STRICT;
+CREATE TABLE IF NOT EXISTS spent_tokens (
+  epoch INTEGER NOT NULL, nonce BLOB NOT NULL, session BLOB NOT NULL,
+  PRIMARY KEY (epoch, nonce)) STRICT;
+)sql"},
+};
+
+absl::StatusOr<int> SchemaVersion(Database* database) {
+  ASSIGN_OR_RETURN(auto select,
+                   database->Prepare("SELECT value FROM meta WHERE key = 'schema_version'"));
+  ASSIGN_OR_RETURN(const bool found, select.Step());
+  if (!found) return 0;
+  const std::string_view text = select.Text(0);
+  int version = 0;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), version);
+  if (parsed.ec == std::errc() && parsed.ptr == text.data() + text.size() && version > 0) {
+    return version;
+  }
+  return absl::DataLossError(
+      absl::StrCat("store: expected a schema version, got '", ToAbsl(text), "'"));
+}
+
+absl::Status CheckNotNewer(int version, int target) {
+  if (version <= target) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat("store: expected schema version ", target,
+                                                    " or older, got ", version,
+                                                    ": a newer program has written it"));
+}
+
+}  // namespace
+
+std::span<const Migration> Migrations() { return kMigrations; }
+
+int NewestSchemaVersion() { return kMigrations[std::size(kMigrations) - 1].version; }
+
+absl::Status MigrateSchema(Database* database, int target) {
+  RETURN_IF_ERROR(database->Execute(kMetaTable));
+  ASSIGN_OR_RETURN(int version, SchemaVersion(database));
+  RETURN_IF_ERROR(CheckNotNewer(version, target));
+  if (version == target) return absl::OkStatus();
+  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database));
+  ASSIGN_OR_RETURN(version, SchemaVersion(database));  // another process may have been faster
+  RETURN_IF_ERROR(CheckNotNewer(version, target));
+  for (const Migration& step : kMigrations) {
+    if (step.version <= version || step.version > target) continue;
+    RETURN_IF_ERROR(
+        Annotate(database->Execute(step.sql),
+                 absl::StrCat("store: schema version ", step.version, " (", step.what, ")")));
+  }
+  ASSIGN_OR_RETURN(auto insert, database->Prepare("INSERT OR REPLACE INTO meta (key, value) "
+                                                  "VALUES ('schema_version', ?)"));
+  RETURN_IF_ERROR(insert.BindText(1, absl::StrCat(target)).Run());
+  return transaction.Commit();
+}
+
+}  // namespace lorikeet
