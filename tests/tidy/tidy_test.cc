@@ -28,6 +28,7 @@ const std::map<std::string, int> kRank = {
     {"common/dp", 15},
     {"common/secagg", 20},
     {"common/tokens", 20},
+    {"common/trust", 20},
     {"common/wire", 30},
     {"device/policy", 40},
     {"device/model", 40},
