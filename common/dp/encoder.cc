@@ -162,6 +162,26 @@ absl::StatusOr<EncodedDelta> Encode(const ClippedDelta& delta, const EncodingPar
   return encoded;
 }
 
+absl::Status AddToSum(std::vector<double> noise, const EncodingParameters& parameters,
+                      std::span<uint32_t> sum) {
+  RETURN_IF_ERROR(ValidateEncoding(parameters));
+  const size_t padded = static_cast<size_t>(parameters.padded_dimension());
+  if (noise.size() != padded || sum.size() != padded) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("noise of a sum: expected %d numbers and words, got %d and %d", padded,
+                        noise.size(), sum.size()));
+  }
+  Rotate(noise, parameters.rotation_seed);
+  const uint32_t mask = ModulusMask(parameters.modulus_bits);
+  for (size_t i = 0; i < padded; ++i) {
+    const double whole = std::nearbyint(noise[i] * parameters.scale);
+    // Exact, and within 32 bits and a sign.
+    const auto reduced = static_cast<int64_t>(std::fmod(whole, 0x1p32));
+    sum[i] = (sum[i] + static_cast<uint32_t>(reduced)) & mask;
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<float>> DecodeSum(std::span<const uint32_t> sum,
                                              const EncodingParameters& parameters) {
   RETURN_IF_ERROR(ValidateEncoding(parameters));

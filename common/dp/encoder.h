@@ -82,6 +82,13 @@ class EncodedDelta {
 absl::StatusOr<EncodedDelta> Encode(const ClippedDelta& delta, const EncodingParameters& parameters,
                                     RandomSource* random);
 
+// Adds noise that was made in real numbers, [padded_dimension] and spherical, to a sum modulo 2^m:
+// turned, scaled and rounded as a contribution is, before the modulus is taken.  What comes out
+// depends on the noised sum alone: not on whether the sum wrapped around without it, nor on the
+// last bits of floating-point noise. INVALID_ARGUMENT: other lengths, or parameters out of range.
+absl::Status AddToSum(std::vector<double> noise, const EncodingParameters& parameters,
+                      std::span<uint32_t> sum);
+
 // Sum modulo 2^m of encoded vectors -> real sum, [dimension].
 absl::StatusOr<std::vector<float>> DecodeSum(std::span<const uint32_t> sum,
                                              const EncodingParameters& parameters);

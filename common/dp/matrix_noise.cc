@@ -89,10 +89,12 @@ std::vector<double> InverseCoefficients(const MatrixShape& shape) {
 
 double MatrixSensitivity(const MatrixShape& shape) {
   const std::vector<double> c = MatrixCoefficients(shape);
-  std::vector<double> column(shape.steps, 0.0);
-  for (int64_t j = 0; j < ParticipationsOf(shape); ++j) {
-    const int64_t start = j * shape.separation;
-    for (int64_t i = start; i < shape.steps; ++i) column[i] += c[i - start];
+  // The sum of k columns, each the one before moved by b: one comes in every b, the one k b back
+  // goes out.
+  const int64_t reach = ParticipationsOf(shape) * shape.separation;
+  std::vector<double> column = c;
+  for (int64_t i = shape.separation; i < shape.steps; ++i) {
+    column[i] += column[i - shape.separation] - (i >= reach ? c[i - reach] : 0);
   }
   double squares = 0;
   for (const double value : column) squares += value * value;
@@ -110,6 +112,13 @@ PrefixError PrefixErrorOf(const MatrixShape& shape) {
   const double n = static_cast<double>(shape.steps);
   return {.correlated = MatrixSensitivity(shape) * std::sqrt(sum / n),
           .independent = std::sqrt(static_cast<double>(ParticipationsOf(shape)) * (n + 1) / 2)};
+}
+
+double StepDeviation(const MatrixShape& shape, int64_t step) {
+  const std::vector<double> inverse = InverseCoefficients(shape);
+  double squares = 0;
+  for (int64_t i = 0; i <= step; ++i) squares += inverse[i] * inverse[i];
+  return std::sqrt(squares);
 }
 
 absl::StatusOr<CorrelatedNoise> CorrelatedNoise::Create(const Options& options) {
@@ -141,14 +150,20 @@ void CorrelatedNoise::AddIndependent(int64_t step, double weight, std::span<doub
   }
 }
 
-absl::StatusOr<std::vector<double>> CorrelatedNoise::Next() {
+absl::Status CorrelatedNoise::Skip() {
   if (step_ >= options_.shape.steps) {
     return absl::FailedPreconditionError(absl::StrFormat(
         "matrix noise: expected at most %d rounds, all are used up", options_.shape.steps));
   }
-  std::vector<double> sum(options_.dimension, 0.0);
-  for (int64_t back = 0; back <= step_; ++back) AddIndependent(step_ - back, inverse_[back], sum);
   ++step_;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<double>> CorrelatedNoise::Next() {
+  RETURN_IF_ERROR(Skip());
+  std::vector<double> sum(options_.dimension, 0.0);
+  for (int64_t step = 0; step < step_; ++step)
+    AddIndependent(step, inverse_[step_ - 1 - step], sum);
   return sum;
 }
 
@@ -162,7 +177,11 @@ std::string CorrelatedNoise::Serialize() const {
         std::bit_cast<uint64_t>(options_.deviation)}) {
     AppendWord(word, &bytes);
   }
-  bytes.append(reinterpret_cast<const char*>(options_.seed.data()), options_.seed.size());
+  if (step_ == s.steps) {
+    bytes.append(options_.seed.size(), '\0');
+  } else {
+    bytes.append(reinterpret_cast<const char*>(options_.seed.data()), options_.seed.size());
+  }
   return bytes;
 }
 

@@ -26,6 +26,8 @@ struct MatrixShape {
   int64_t separation = 1;      // b: rounds from one contribution of a device to its next, at least
   int64_t participations = 1;  // k: contributions of a device, at most; 0: as many as fit
   int64_t bands = 0;           // c_i = 0 from here on; 0: none is cut
+
+  friend bool operator==(const MatrixShape&, const MatrixShape&) = default;
 };
 // INVALID_ARGUMENT names the field that is out of range.
 absl::Status ValidateMatrixShape(const MatrixShape& shape);
@@ -50,6 +52,10 @@ struct PrefixError {
 };
 PrefixError PrefixErrorOf(const MatrixShape& shape);
 
+// Standard deviation of the noise C^-1 z of a step, over that of z.  Grows with the step, to less
+// than 1.13 without bands.  REQUIRES: a valid shape, 0 <= step < steps.
+double StepDeviation(const MatrixShape& shape, int64_t step);
+
 // The noise of one round after the other.  The state is a seed and a step, whatever the dimension:
 // earlier z are made again from the seed, so that a step costs O(bands or steps x dimension) time.
 // The seed is as secret as the sums themselves.  Gaussian variables are made in floating point from
@@ -69,12 +75,17 @@ class CorrelatedNoise {
   CorrelatedNoise& operator=(CorrelatedNoise&&) = default;
 
   int64_t step() const { return step_; }
+  const MatrixShape& shape() const { return options_.shape; }
+  double deviation() const { return options_.deviation; }
+  int64_t dimension() const { return options_.dimension; }
   // Noise of the next round, [dimension]; moves on.  A round that is tried again after a restart
   // must use the noise of its own step.  FAILED_PRECONDITION: all steps are used up.
   absl::StatusOr<std::vector<double>> Next();
+  // Moves on without making the noise.  FAILED_PRECONDITION as Next.
+  absl::Status Skip();
 
   // Everything that Restore needs, the seed included: to be stored, secretly, before the noise of a
-  // step is used.
+  // step is used.  Once all steps are used up the seed is left out.
   std::string Serialize() const;
   // DATA_LOSS: not what Serialize writes.
   static absl::StatusOr<CorrelatedNoise> Restore(std::string_view bytes);

@@ -164,6 +164,43 @@ TEST(PoissonSamplerTest, MatchesTheDistribution) {
   }
 }
 
+// What decodes is the true sum and the noise, turned back: but for the grid.
+TEST(AddToSumTest, DecodesToTheSumAndTheNoise) {
+  EncodingParameters p{.dimension = 5, .clip_norm = 1, .scale = 1000, .modulus_bits = 16};
+  p.rotation_seed[0] = 3;
+  std::vector<uint32_t> words(8);
+  const std::vector<float> before = DecodeSum(words, p).value();
+  const std::vector<double> noise = {0.5, -1.25, 2, 0, -0.75, 1, -1, 0.25};
+  ASSERT_TRUE(AddToSum(noise, p, words).ok());
+  const std::vector<float> after = DecodeSum(words, p).value();
+  // Rounding moves 8 turned numbers by half a unit at most, one of the turned-back ones by no more
+  // than their norm.
+  for (size_t i = 0; i < 5; ++i) EXPECT_NEAR(after[i] - before[i], noise[i], std::sqrt(8.0) / 2000);
+}
+
+// The modulus is taken after the noise: a sum that wraps around by itself is no special case, which
+// would tell more of a contribution than its norm does.
+TEST(AddToSumTest, TheModulusIsTakenAfterTheNoise) {
+  const EncodingParameters p{.dimension = 1, .clip_norm = 1, .scale = 1, .modulus_bits = 8};
+  for (const int sum : {120, 130, 200}) {  // 127 is the largest that a sum modulo 2^8 can be
+    const double sign = DecodeSum(std::vector<uint32_t>{1}, p)->front();  // of the only rotation
+    std::vector<uint32_t> words = {static_cast<uint32_t>(sum) & 255};
+    ASSERT_TRUE(AddToSum({sign * -90.3}, p, words).ok());
+    EXPECT_EQ(words[0], static_cast<uint32_t>(sum - 90)) << sum;
+  }
+  std::vector<uint32_t> words = {7};
+  ASSERT_TRUE(AddToSum({256.0 * 1e12}, p, words).ok());  // whole turns, however many
+  EXPECT_EQ(words[0], 7u);
+}
+
+TEST(AddToSumTest, RefusesOtherLengths) {
+  const EncodingParameters p{.dimension = 3, .clip_norm = 1, .scale = 1, .modulus_bits = 8};
+  std::vector<uint32_t> three(3), four(4);
+  EXPECT_EQ(AddToSum({1, 2, 3}, p, four).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(AddToSum({1, 2, 3, 4}, p, three).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(AddToSum({1, 2, 3, 4}, p, four).ok());
+}
+
 TEST(SkellamSamplerTest, LargeVariancesAndLimits) {
   for (double variance : {1e-3, 1.0, 1e6, 0x1p23}) {
     const SkellamSampler sampler = SkellamSampler::Create(variance).value();

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <string>
 
 #include "gtest/gtest.h"
 
@@ -121,6 +123,36 @@ TEST(CorrelatedNoiseTest, GoesOnAfterARestartAsIfNothingHappened) {
     EXPECT_EQ(whole.Next().value(), second.Next().value());
   }
   EXPECT_FALSE(second.Next().ok());
+}
+
+TEST(CorrelatedNoiseTest, SkippingAStepChangesNoLaterNoise) {
+  CorrelatedNoise whole = Make(5, 7), skipped = Make(5, 7);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(whole.Next().ok());
+    ASSERT_TRUE(skipped.Skip().ok());
+  }
+  EXPECT_EQ(whole.Next().value(), skipped.Next().value());
+  EXPECT_TRUE(skipped.Skip().ok());
+  EXPECT_EQ(skipped.Skip().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(CorrelatedNoiseTest, TheSeedGoesWithTheLastStep) {
+  CorrelatedNoise noise = Make(2, 3);  // its seed starts with a 7
+  const size_t seed_at = noise.Serialize().size() - 32;
+  ASSERT_TRUE(noise.Next().ok());
+  EXPECT_EQ(noise.Serialize()[seed_at], 7);
+  ASSERT_TRUE(noise.Next().ok());
+  EXPECT_EQ(noise.Serialize().substr(seed_at), std::string(32, '\0'));
+  EXPECT_FALSE(CorrelatedNoise::Restore(noise.Serialize())->Next().ok());
+}
+
+TEST(StepDeviationTest, IsTheRowNormOfTheInverse) {
+  const MatrixShape shape{.steps = 6};
+  EXPECT_DOUBLE_EQ(StepDeviation(shape, 0), 1);
+  EXPECT_DOUBLE_EQ(StepDeviation(shape, 1), std::sqrt(1 + 0.25));
+  EXPECT_DOUBLE_EQ(StepDeviation(shape, 2), std::sqrt(1 + 0.25 + 1.0 / 64));
+  // The series of squared binomial coefficients of one half: 4 / pi.
+  EXPECT_NEAR(StepDeviation({.steps = 100000}, 99999), std::sqrt(4 / std::numbers::pi), 1e-9);
 }
 
 TEST(CorrelatedNoiseTest, RefusesBadOptionsAndStates) {
