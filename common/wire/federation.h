@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -72,9 +73,11 @@ struct RoundQuery {
   std::string base_fingerprint;
   uint64_t catalog_version = 0;
 };
+// Rounds in their first step for this base and catalog.  Routed ones are the same list to
+// everybody, whatever its persona; of the others, those that the device may still take part in.
 struct RoundOffer {
-  std::optional<SignedRoundDescription> round;  // absent: none is open for this base and catalog
-  absl::Duration retry_after;                   // when absent
+  std::vector<SignedRoundDescription> rounds;
+  absl::Duration retry_after;  // when there is none
 };
 
 enum class RoundPhase : uint8_t {
@@ -119,8 +122,8 @@ class FederationService {
   // NOT_FOUND: no file with this hash is released; OUT_OF_RANGE: the offset is past its end.
   virtual absl::StatusOr<ChunkResult> FetchChunk(const DeviceId& device,
                                                  const ChunkQuery& query) = 0;
-  // The round now in its first step for this base and catalog, if the device may still take part in
-  // it.
+  // Rounds now in their first step.  Also for members of rounds (TokenMember): unnamed, a device
+  // can see whether it was shown what everybody is.
   virtual absl::StatusOr<RoundOffer> GetRound(const DeviceId& device, const RoundQuery& query) = 0;
 
   // The five steps.  ABORTED: the round is over.  FAILED_PRECONDITION: another step is on (poll).

@@ -111,14 +111,16 @@ absl::StatusOr<RoundQuery> FromProto(const proto::GetRoundRequest& from) {
 }
 
 void ToProto(const RoundOffer& from, proto::GetRoundResponse* to) {
-  if (from.round) ToProto(*from.round, to->mutable_round());
+  for (const SignedRoundDescription& round : from.rounds) ToProto(round, to->add_rounds());
   to->set_retry_after_ms(RetryMillis(from.retry_after));
 }
 
 absl::StatusOr<RoundOffer> FromProto(const proto::GetRoundResponse& from) {
   RoundOffer to;
-  if (from.has_round()) {
-    ASSIGN_OR_RETURN(to.round, FromProto(from.round()));
+  RETURN_IF_ERROR(CheckRange(static_cast<uint64_t>(from.rounds_size()), 0, kMaxOfferedRounds,
+                             "rounds offered"));
+  for (const proto::SignedRoundDescription& round : from.rounds()) {
+    ASSIGN_OR_RETURN(to.rounds.emplace_back(), FromProto(round));
   }
   to.retry_after = absl::Milliseconds(from.retry_after_ms());
   return to;

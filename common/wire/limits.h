@@ -19,6 +19,7 @@ inline constexpr int kMinModulusBits = 8;
 inline constexpr int kMaxModulusBits = 32;
 inline constexpr int kMaxPersonas = 4096;             // of one round
 inline constexpr int kMaxCatalogPersonas = 1 << 16;   // of a catalog that routed rounds share
+inline constexpr int kMaxOfferedRounds = 1024;        // in one list
 inline constexpr int64_t kMaxNoiseSteps = 100000;     // rounds of one central mechanism
 inline constexpr size_t kMaxNameBytes = 128;          // names of tasks, releases, devices, files
 inline constexpr size_t kMaxDescriptionBytes = 4096;  // an encoded round description

@@ -23,8 +23,9 @@ inline constexpr uint32_t kProtocolVersion = 1;
 // one-hot counts times count_weight, and two loss sums (before, after local training; clipped to
 // [0, loss_bound]) times loss_weight.
 //
-// A routed round is for K personas of a larger catalog, those from first_persona on: the others
-// have rounds of their own, and a device shows by joining which of these its persona is in.
+// A routed round is for K personas (a bucket) of a larger catalog, those from first_persona on: the
+// others have rounds of their own, which open together with it (a sweep), and a device shows by
+// joining which of these its persona is in.
 struct UpdateLayout {
   int persona_count = 0;     // K
   int first_persona = 0;     // index in the catalog of the first block
@@ -75,6 +76,9 @@ struct RoundDescription {
   UpdateLayout layout;
   std::optional<CentralNoise> central;  // present: devices add no noise (sigma_local is 0)
   LocalTraining training;
+  // Routed rounds: devices that know of the round by then join at a random moment after it, so that
+  // when one joins says nothing of when it was told.  Others: the past.
+  absl::Time join_from = absl::InfinitePast();
   absl::Time advertise_until;  // deadlines of the five steps
   absl::Time share_until;
   absl::Time mask_until;

@@ -85,6 +85,18 @@ absl::Status ReadTraining(const proto::RoundDescription& from, LocalTraining* to
   return absl::OkStatus();
 }
 
+absl::Status ReadJoinFrom(const proto::RoundDescription& from, RoundDescription* to) {
+  if (to->layout.routed() != (from.join_from_ms() != 0)) {
+    return absl::InvalidArgumentError(
+        to->layout.routed() ? "join_from: expected one in a routed round, got none"
+                            : "join_from: expected none in a round for all personas, got one");
+  }
+  if (!to->layout.routed()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(to->join_from, TimeFromMillis(from.join_from_ms(), "join_from"));
+  if (to->join_from < to->advertise_until) return absl::OkStatus();
+  return absl::InvalidArgumentError("join_from: expected a time before advertise_until");
+}
+
 absl::Status ReadDeadlines(const proto::RoundDescription& from, RoundDescription* to) {
   ASSIGN_OR_RETURN(to->advertise_until,
                    TimeFromMillis(from.advertise_until_ms(), "advertise_until"));
@@ -93,6 +105,7 @@ absl::Status ReadDeadlines(const proto::RoundDescription& from, RoundDescription
   ASSIGN_OR_RETURN(to->acknowledge_until,
                    TimeFromMillis(from.acknowledge_until_ms(), "acknowledge_until"));
   ASSIGN_OR_RETURN(to->unmask_until, TimeFromMillis(from.unmask_until_ms(), "unmask_until"));
+  RETURN_IF_ERROR(ReadJoinFrom(from, to));
   const bool ordered = to->advertise_until < to->share_until && to->share_until < to->mask_until &&
                        to->mask_until < to->acknowledge_until &&
                        to->acknowledge_until < to->unmask_until;
@@ -175,6 +188,7 @@ void ToProto(const RoundDescription& from, proto::RoundDescription* to) {
   to->set_mask_until_ms(absl::ToUnixMillis(from.mask_until));
   to->set_acknowledge_until_ms(absl::ToUnixMillis(from.acknowledge_until));
   to->set_unmask_until_ms(absl::ToUnixMillis(from.unmask_until));
+  if (from.layout.routed()) to->set_join_from_ms(absl::ToUnixMillis(from.join_from));
   to->set_epsilon(from.epsilon);
   to->set_delta(from.delta);
   to->set_demonstration(from.demonstration);

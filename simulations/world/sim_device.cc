@@ -126,8 +126,9 @@ void SimDevice::Tamper(AgentResponse* response) {
     }
   } else if (auto* chunk = std::get_if<ChunkResult>(&response->answer)) {
     FlipBit(&chunk->data, &dice_);
-  } else if (auto* offer = std::get_if<RoundOffer>(&response->answer); offer && offer->round) {
-    FlipBit(&offer->round->description, &dice_);
+  } else if (auto* offer = std::get_if<RoundOffer>(&response->answer);
+             offer && !offer->rounds.empty()) {
+    FlipBit(&offer->rounds[dice_.Below(offer->rounds.size())].description, &dice_);
   }
 }
 

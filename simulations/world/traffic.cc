@@ -28,9 +28,11 @@ struct AnswerSize {
   }
   uint64_t operator()(const ChunkResult& chunk) const { return chunk.data.size() + 8; }
   uint64_t operator()(const RoundOffer& offer) const {
-    if (!offer.round) return 8;
-    return offer.round->description.size() + offer.round->signature.size() +
-           offer.round->key.size();
+    uint64_t bytes = 8;
+    for (const SignedRoundDescription& round : offer.rounds) {
+      bytes += round.description.size() + round.signature.size() + round.key.size();
+    }
+    return bytes;
   }
   uint64_t operator()(const Ticket&) const { return 4; }
   uint64_t operator()(const SignedTokenKeys& keys) const { return Encode(keys).size(); }

@@ -87,8 +87,8 @@ TEST_F(GrpcLoopbackTest, TheCertificateSaysWhoCalls) {
   const auto offer =
       device->GetRound("device-1", {.base_fingerprint = fleet_.base(), .catalog_version = 1});
   ASSERT_TRUE(offer.ok()) << offer.status();
-  ASSERT_TRUE(offer->round.has_value());
-  const auto round = VerifyRoundDescription(*offer->round, fleet_.key().public_key());
+  ASSERT_EQ(offer->rounds.size(), 1u);
+  const auto round = VerifyRoundDescription(offer->rounds[0], fleet_.key().public_key());
   ASSERT_TRUE(round.ok()) << round.status();
   SeededRandom random("loopback", 1);
   const auto client = SecAggClient::Create(round->secagg, &random);

@@ -148,7 +148,7 @@ void AgentTest::AnswerPersonalized(const std::string& contributes_to) {
 
 void AgentTest::OfferRound(const RoundDescription& round) {
   ASSERT_NE(Requested<RoundQuery>(), nullptr);
-  AnswerOk(RoundOffer{SignRoundDescription(round, key_), absl::Seconds(1)});
+  AnswerOk(RoundOffer{{SignRoundDescription(round, key_)}, absl::Seconds(1)});
 }
 
 void AgentTest::GoToSeek() {

@@ -28,7 +28,7 @@ TEST_F(AgentTest, FollowsTheCatalogPersonalizesAndAsksForARound) {
   ASSERT_NE(Requested<RoundQuery>(), nullptr);
   EXPECT_EQ(Requested<RoundQuery>()->catalog_version, 1u);
   EXPECT_EQ(store_.Load()->personal->chosen, "brief");
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(3)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(3)});
   Wake();  // nothing new: no second personalization
   AnswerRelease(release_);
   EXPECT_FALSE(personalize_);
@@ -131,7 +131,7 @@ TEST_F(AgentTest, StopsAtACoordinatorOfAnotherProtocol) {
 
 TEST_F(AgentTest, ARefusedReleaseKeepsTheOldOne) {
   GoToSeek();
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   TestRelease next = release_;
   next.version = 2;
   next.content = SerializeCatalog(TinyCatalog(kTestBase, 2));
@@ -156,7 +156,7 @@ TEST_F(AgentTest, ARefusedReleaseKeepsTheOldOne) {
     EXPECT_THAT(Reports("refused"), HasSubstr("catalog release: "));
     EXPECT_EQ(agent_->state().catalog->version, 1u);
     ASSERT_NE(Requested<RoundQuery>(), nullptr) << "goes on with the old catalog";
-    AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+    AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   }
   Wake();
   AnswerOk(Sign(next));
@@ -164,7 +164,7 @@ TEST_F(AgentTest, ARefusedReleaseKeepsTheOldOne) {
   AnswerOk(ChunkResult{std::string(Requested<ChunkQuery>()->length, 'x'), next.content.size()});
   EXPECT_THAT(Reports("refused"), HasSubstr("chunk"));
   EXPECT_EQ(agent_->state().catalog->version, 1u);
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   Wake();  // and the right bytes are taken
   AnswerRelease(next);
   EXPECT_EQ(agent_->state().catalog->version, 2u);
@@ -229,7 +229,7 @@ TEST_F(AgentTest, ACatalogOfAnotherBaseIsNotUsed) {
 TEST_F(AgentTest, OnceStopsWhenNothingIsLeftToDo) {
   options_.once = true;
   GoToSeek();
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   ASSERT_TRUE(stopped_);
   EXPECT_TRUE(stopped_->ok());
   MakeAgent();
@@ -307,13 +307,13 @@ TEST_F(AgentTest, RefusesARoundOfAnotherKeyOrAltered) {
   SignedRoundDescription altered =
       SignRoundDescription(StrictRound(catalog_, 1, clock_.Now()), key_);
   altered.description.back() ^= 1;
-  AnswerOk(RoundOffer{altered, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{altered}, absl::Seconds(1)});
   EXPECT_FALSE(call_);
   Wake();
   AnswerRelease(release_);
   SeededRandom other_random("other", 1);
-  AnswerOk(RoundOffer{SignRoundDescription(StrictRound(catalog_, 1, clock_.Now()),
-                                           SigningKey::Generate(&other_random)),
+  AnswerOk(RoundOffer{{SignRoundDescription(StrictRound(catalog_, 1, clock_.Now()),
+                                            SigningKey::Generate(&other_random))},
                       absl::Seconds(1)});
   EXPECT_FALSE(call_);
   EXPECT_THAT(store_.Load()->joined, testing::IsEmpty());
@@ -412,14 +412,14 @@ TEST_F(AgentTest, ACoordinatorThatSkipsStepsGetsNothingMore) {
 TEST_F(AgentTest, ANewerCatalogWaitsForThePersonalizeInterval) {
   options_.personalize_interval = absl::Hours(1);
   GoToSeek();
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   TestRelease next = release_;
   next.version = 2;
   next.content = SerializeCatalog(TinyCatalog(kTestBase, 2));
   Wake();
   AnswerRelease(next);
   EXPECT_FALSE(personalize_);
-  AnswerOk(RoundOffer{std::nullopt, absl::Seconds(1)});
+  AnswerOk(RoundOffer{{}, absl::Seconds(1)});
   clock_.Advance(absl::Hours(1));
   Wake();
   AnswerRelease(next);

@@ -92,8 +92,8 @@ class Player {
     query.base_fingerprint = fleet_->base();
     query.catalog_version = version;
     ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id(), query));
-    if (!offer.round) return absl::NotFoundError("no round is offered");
-    ASSIGN_OR_RETURN(round_, VerifyRoundDescription(*offer.round, fleet_->key().public_key()));
+    if (offer.rounds.empty()) return absl::NotFoundError("no round is offered");
+    ASSIGN_OR_RETURN(round_, VerifyRoundDescription(offer.rounds[0], fleet_->key().public_key()));
     ASSIGN_OR_RETURN(client_, SecAggClient::Create(round_.secagg, &random_));
     return client_->AdvertiseKeys();
   }

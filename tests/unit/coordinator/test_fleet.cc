@@ -159,8 +159,8 @@ absl::Status TestDevice::Prepare(uint64_t catalog_version) {
   query.base_fingerprint = fleet_->base();
   query.catalog_version = catalog_version;
   ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id_, query));
-  if (!offer.round) return absl::NotFoundError("no round is offered");
-  ASSIGN_OR_RETURN(round_, VerifyRoundDescription(*offer.round, fleet_->key().public_key()));
+  if (offer.rounds.empty()) return absl::NotFoundError("no round is offered");
+  ASSIGN_OR_RETURN(round_, VerifyRoundDescription(offer.rounds[0], fleet_->key().public_key()));
   caller_ = id_;
   token_.reset();
   if (round_.token) {

@@ -10,6 +10,7 @@
 #include "common/wire/decode.h"
 #include "common/wire/encode.h"
 #include "common/wire/limits.h"
+#include "common/wire/proto_convert.h"
 #include "common/wire/sign_round.h"
 #include "tests/unit/wire/wire_samples.h"
 
@@ -204,6 +205,52 @@ TEST(RoundDescriptionTest, ComesBackWithItsSession) {
   EXPECT_EQ(Encode(*got), bytes);
 }
 
+TEST(RoundDescriptionTest, ARoutedOneSaysWhichPersonasAndWhenToJoin) {
+  const RoundDescription sent = SampleRound();
+  const auto got = DecodeRoundDescription(Encode(sent));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_TRUE(got->layout.routed());
+  EXPECT_EQ(got->layout.first_persona, 2);
+  EXPECT_EQ(got->layout.catalog_personas, 7);
+  EXPECT_EQ(got->join_from, sent.join_from);
+  RoundDescription whole = sent;
+  whole.layout.first_persona = 0;
+  whole.layout.catalog_personas = 3;
+  const auto all_blocks = DecodeRoundDescription(Encode(whole));
+  ASSERT_TRUE(all_blocks.ok()) << all_blocks.status();
+  EXPECT_FALSE(all_blocks->layout.routed());
+  EXPECT_EQ(all_blocks->join_from, absl::InfinitePast());
+  proto::RoundDescription told;
+  ToProto(whole, &told);
+  told.set_join_from_ms(1);
+  EXPECT_THAT(std::string(Message(FromProto(told).status())),
+              HasSubstr("join_from: expected none in a round for all personas"));
+}
+
+TEST(RoundOfferTest, IsAListOfBoundedLength) {
+  SeededRandom random("offer", 1);
+  const SigningKey key = SigningKey::Generate(&random);
+  RoundOffer sent{.rounds = {SignRoundDescription(SampleRound(), key)},
+                  .retry_after = absl::Milliseconds(1500)};
+  RoundDescription other = SampleRound();
+  other.layout.first_persona = 0;
+  sent.rounds.push_back(SignRoundDescription(other, key));
+  proto::GetRoundResponse message;
+  ToProto(sent, &message);
+  const auto got = FromProto(message);
+  ASSERT_TRUE(got.ok()) << got.status();
+  ASSERT_EQ(got->rounds.size(), 2u);
+  EXPECT_EQ(got->rounds[1].description, sent.rounds[1].description);
+  EXPECT_EQ(got->rounds[1].signature, sent.rounds[1].signature);
+  EXPECT_EQ(got->retry_after, absl::Milliseconds(1500));
+  *message.add_rounds() = proto::SignedRoundDescription();
+  EXPECT_FALSE(FromProto(message).ok()) << "one of them is empty";
+  while (message.rounds_size() <= kMaxOfferedRounds) *message.add_rounds() = message.rounds(0);
+  EXPECT_THAT(std::string(Message(FromProto(message).status())),
+              HasSubstr("rounds offered: expected 0 to 1024, got 1025"));
+  EXPECT_TRUE(FromProto(proto::GetRoundResponse())->rounds.empty());
+}
+
 TEST(RoundDescriptionTest, RefusesWhatDoesNotFitTogether) {
   struct Case {
     const char* expected;
@@ -234,6 +281,10 @@ TEST(RoundDescriptionTest, RefusesWhatDoesNotFitTogether) {
       {"sigma_local beside central noise",
        [](RoundDescription* r) { r->central = CentralNoise{.steps = 4, .noise_multiplier = 1}; }},
       {"deadlines", [](RoundDescription* r) { r->mask_until = r->share_until; }},
+      {"join_from: expected a time before advertise_until",
+       [](RoundDescription* r) { r->join_from = r->advertise_until; }},
+      {"join_from: expected one in a routed round, got none",
+       [](RoundDescription* r) { r->join_from = absl::UnixEpoch(); }},
       {"epsilon",
        [](RoundDescription* r) { r->epsilon = std::numeric_limits<double>::infinity(); }},
       {"delta", [](RoundDescription* r) { r->delta = 1.5; }},

@@ -83,6 +83,7 @@ inline RoundDescription SampleRound() {
   round.secagg.dimension = 32;
   round.secagg.modulus_bits = 20;
   round.training = {.steps = 5, .batch_size = 2, .context_length = 64, .learning_rate = 0.01};
+  round.join_from = absl::FromUnixSeconds(990);
   round.advertise_until = absl::FromUnixSeconds(1000);
   round.share_until = absl::FromUnixSeconds(1010);
   round.mask_until = absl::FromUnixSeconds(1020);
