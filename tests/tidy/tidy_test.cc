@@ -20,14 +20,17 @@ const std::map<std::string, int> kRank = {
     {"common/cli", 10},
     {"common/report", 10},
     {"common/sqlite", 10},
+    {"common/postgres", 10},
     {"common/crypto", 10},
     {"common/gguf", 10},
     {"kernels", 10},
+    {"common/delta", 15},
     {"common/tokenizer", 15},
     {"common/adapter", 15},
     {"common/dp", 15},
     {"common/secagg", 20},
     {"common/tokens", 20},
+    {"common/transparency", 20},
     {"common/trust", 20},
     {"common/wire", 30},
     {"device/policy", 40},
@@ -121,6 +124,15 @@ TEST(LayersTest, SqliteHasOneFile) {
     if (file.path == "common/sqlite/database.cc") continue;
     for (size_t i = 0; i < file.lines.size(); ++i) {
       EXPECT_EQ(file.lines[i].find("<sqlite3.h>"), std::string::npos) << file.path << ":" << i + 1;
+    }
+  }
+}
+
+TEST(LayersTest, LibpqHasOneFolder) {
+  for (const auto& file : ReadSources(kOwnFolders, {".h", ".cc"})) {
+    if (file.folder() == "common/postgres") continue;
+    for (size_t i = 0; i < file.lines.size(); ++i) {
+      EXPECT_EQ(file.lines[i].find("<libpq-fe.h>"), std::string::npos) << file.path << ":" << i + 1;
     }
   }
 }
