@@ -277,28 +277,62 @@ absl::StatusOr<ShareDelivery> SecAggServer::DeliveryFor(ClientIndex client) cons
   return delivery;
 }
 
+uint64_t SecAggServer::State::PackedBytes() const {
+  return (static_cast<uint64_t>(parameters.dimension) * parameters.modulus_bits + 7) / 8;
+}
+
+absl::StatusOr<bool> SecAggServer::State::EnterMasked(ClientIndex sender, const Hash256& hash) {
+  SecAggServerClient& client = clients[sender];
+  ASSIGN_OR_RETURN(const bool is_new, IsNew(client.masked, hash, sender));
+  if (!is_new) return false;
+  RETURN_IF_ERROR(Expect(SecAggStep::kMask));
+  if (!client.shared) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("client %d did not share keys in time", sender));
+  }
+  client.masked = hash;
+  ++arrived;
+  ++survivor_count;
+  return true;
+}
+
 absl::Status SecAggServer::AddMaskedUpdate(const MaskedUpdate& message) {
   State& s = *state_;
   RETURN_IF_ERROR(s.CheckClient(message.session, message.sender));
-  SecAggServerClient& client = s.clients[message.sender];
-  const Hash256 hash = Blake2b(message.packed);
-  ASSIGN_OR_RETURN(const bool is_new, s.IsNew(client.masked, hash, message.sender));
-  if (!is_new) return absl::OkStatus();
-  RETURN_IF_ERROR(s.Expect(SecAggStep::kMask));
-  if (!client.shared) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("client %d did not share keys in time", message.sender));
+  if (message.packed.size() != s.PackedBytes()) {
+    return absl::InvalidArgumentError(absl::StrFormat("masked update: expected %d bytes, got %d",
+                                                      s.PackedBytes(), message.packed.size()));
   }
-  const uint64_t size =
-      (static_cast<uint64_t>(s.parameters.dimension) * s.parameters.modulus_bits + 7) / 8;
-  if (message.packed.size() != size) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("masked update: expected %d bytes, got %d", size, message.packed.size()));
+  ASSIGN_OR_RETURN(const bool is_new, s.EnterMasked(message.sender, Blake2b(message.packed)));
+  if (is_new) AddPackedBits(message.packed, s.parameters.modulus_bits, s.sum);
+  return absl::OkStatus();
+}
+
+absl::Status SecAggServer::AddMaskedElsewhere(ClientIndex sender, const Hash256& hash) {
+  RETURN_IF_ERROR(state_->CheckClient(state_->parameters.session, sender));
+  return state_->EnterMasked(sender, hash).status();
+}
+
+std::vector<uint8_t> SecAggServer::PackedSum() const {
+  std::vector<uint32_t> words = state_->sum;
+  const int bits = state_->parameters.modulus_bits;
+  if (bits < 32) {
+    for (uint32_t& word : words) word &= (uint32_t{1} << bits) - 1;
   }
-  AddPackedBits(message.packed, s.parameters.modulus_bits, s.sum);
-  client.masked = hash;
-  ++s.arrived;
-  ++s.survivor_count;
+  return PackBits(words, bits);
+}
+
+absl::Status SecAggServer::SetOtherSums(const std::vector<std::vector<uint8_t>>& sums) {
+  State& s = *state_;
+  std::vector<uint32_t> others(sums.empty() ? 0 : static_cast<size_t>(s.parameters.dimension));
+  for (const std::vector<uint8_t>& packed : sums) {
+    if (packed.size() != s.PackedBytes()) {
+      return absl::InvalidArgumentError(absl::StrFormat("partial sum: expected %d bytes, got %d",
+                                                        s.PackedBytes(), packed.size()));
+    }
+    AddPackedBits(packed, s.parameters.modulus_bits, others);
+  }
+  s.others = std::move(others);
   return absl::OkStatus();
 }
 

@@ -53,6 +53,14 @@ class SecAggServer {
   absl::StatusOr<ShareDelivery> DeliveryFor(ClientIndex client) const;
 
   absl::Status AddMaskedUpdate(const MaskedUpdate& message);  // R2
+  // A masked update whose numbers were added elsewhere (another process, or this one before a
+  // restart): only who sent it, and the hash of its packed numbers.  They come with SetOtherSums.
+  absl::Status AddMaskedElsewhere(ClientIndex sender, const Hash256& hash);
+  // What AddMaskedUpdate has added so far, packed; from CloseAdvertise to Finish.
+  std::vector<uint8_t> PackedSum() const;
+  // The sums, packed, of all updates that were added elsewhere; replaces those given before.
+  // INVALID_ARGUMENT: of another size.
+  absl::Status SetOtherSums(const std::vector<std::vector<uint8_t>>& sums);
   absl::Status CloseMask();
   absl::StatusOr<SurvivorLists> SurvivorsFor(ClientIndex client) const;
 

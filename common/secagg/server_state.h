@@ -53,8 +53,9 @@ struct SecAggServer::State {
   std::vector<SecAggServerClient> clients;  // by index
   std::optional<MerkleTree> tree;
   std::optional<SessionGraph> graph;
-  std::vector<uint32_t> sum;  // of masked inputs, modulo 2^32
-  int arrived = 0;            // in the current step
+  std::vector<uint32_t> sum;     // of masked inputs added here, modulo 2^32
+  std::vector<uint32_t> others;  // of those added elsewhere; empty: there are none
+  int arrived = 0;               // in the current step
   int expected = 0;
   uint32_t survivor_count = 0;  // R2
 
@@ -71,6 +72,10 @@ struct SecAggServer::State {
   absl::Status CheckHolders(const Predicate& present) const;
   absl::Status CloseStep(SecAggStep from, SecAggStep to, int minimum);
 
+  // Bytes of `dimension` packed elements.
+  uint64_t PackedBytes() const;
+  // Enters a masked update, by its hash: true if it is a new one.
+  absl::StatusOr<bool> EnterMasked(ClientIndex sender, const Hash256& hash);
   bool alive(ClientIndex client) const { return clients[client].masked.has_value(); }
   bool dropped(ClientIndex client) const {
     return clients[client].shared && !clients[client].masked;

@@ -175,6 +175,7 @@ absl::StatusOr<std::vector<Mask>> SecAggServer::State::MasksLeft(
 absl::Status SecAggServer::State::Unmask(ThreadPool* pool, std::set<ClientIndex>* blamed) {
   ASSIGN_OR_RETURN(const std::vector<SecretBytes> secrets, RecoverSecrets(pool, blamed));
   ASSIGN_OR_RETURN(const std::vector<Mask> masks, MasksLeft(secrets, pool));
+  for (size_t i = 0; i < others.size(); ++i) sum[i] += others[i];
   AddMasks(masks, parameters.modulus_bits, sum, pool);
   return absl::OkStatus();
 }

@@ -43,7 +43,8 @@ absl::StatusOr<nlohmann::json> RoundToJson(Store* store, const RoundRecord& reco
     return round;
   }
   ASSIGN_OR_RETURN(const auto events, store->RoundEvents(record.id));
-  ASSIGN_OR_RETURN(const OpenRound open, OpenRound::Restore(record, events));
+  ASSIGN_OR_RETURN(const auto sums, store->PartialSums(record.id));
+  ASSIGN_OR_RETURN(const OpenRound open, OpenRound::Restore(record, events, sums));
   round["phase"] = std::string(RoundPhaseName(PhaseOf(open.machine->step())));
   round["arrived"] = open.machine->arrived();
   round["expected"] = open.machine->expected();

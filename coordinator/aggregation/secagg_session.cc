@@ -36,6 +36,7 @@ absl::StatusOr<std::unique_ptr<SecAggSession>> SecAggSession::Create(
 
 absl::StatusOr<SecAggSession::Accepted> SecAggSession::Advertise(const DeviceId& device,
                                                                  const KeyAdvertisement& message) {
+  RETURN_IF_ERROR(CheckRunning());
   const Hash256 hash = Blake2b(AsBytes(Encode(message)));
   const auto known = members_.find(device);
   if (known != members_.end()) {
@@ -52,37 +53,59 @@ absl::StatusOr<SecAggSession::Accepted> SecAggSession::Advertise(const DeviceId&
   return Accepted{true, ticket};
 }
 
+absl::Status SecAggSession::CheckRunning() const {
+  if (running()) return absl::OkStatus();
+  return absl::AbortedError(absl::StrCat("the round is over: ", ToAbsl(SecAggStepName(step()))));
+}
+
+absl::StatusOr<const SecAggSession::Member*> SecAggSession::FindMember(
+    const DeviceId& device) const {
+  RETURN_IF_ERROR(CheckRunning());
+  const auto member = members_.find(device);
+  if (member != members_.end()) return &member->second;
+  return absl::PermissionDeniedError(absl::StrCat("device ", device, " is not in this round"));
+}
+
+absl::Status SecAggSession::CheckSender(const Member& member, ClientIndex sender) const {
+  ASSIGN_OR_RETURN(const ClientIndex index, server_->IndexFor(member.ticket));
+  if (sender == index) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      absl::StrFormat("sender: expected index %d, got %d", index, sender));
+}
+
 template <typename Message>
 absl::Status SecAggSession::AcceptStep(const Member& member, const Message& message) {
-  ASSIGN_OR_RETURN(const ClientIndex index, server_->IndexFor(member.ticket));
-  if (message.sender != index) {
-    return absl::PermissionDeniedError(
-        absl::StrFormat("sender: expected index %d, got %d", index, message.sender));
-  }
+  RETURN_IF_ERROR(CheckSender(member, message.sender));
   return Add(server_.get(), message);
 }
 
 absl::StatusOr<SecAggSession::Accepted> SecAggSession::Accept(const DeviceId& device,
                                                               const RoundMessage& message) {
-  if (!running()) {
-    return absl::AbortedError(absl::StrCat("the round is over: ", ToAbsl(SecAggStepName(step()))));
+  if (const auto* keys = std::get_if<KeyAdvertisement>(&message)) {
+    return Advertise(device, *keys);
   }
-  if (const auto* keys = std::get_if<KeyAdvertisement>(&message)) return Advertise(device, *keys);
-  const auto member = members_.find(device);
-  if (member == members_.end()) {
-    return absl::PermissionDeniedError(absl::StrCat("device ", device, " is not in this round"));
-  }
+  ASSIGN_OR_RETURN(const Member* member, FindMember(device));
   const int before = server_->arrived();
   RETURN_IF_ERROR(std::visit(
       [&](const auto& one) -> absl::Status {
         if constexpr (std::is_same_v<std::decay_t<decltype(one)>, KeyAdvertisement>) {
           return absl::InternalError("advertisements are handled above");
         } else {
-          return AcceptStep(member->second, one);
+          return AcceptStep(*member, one);
         }
       },
       message));
-  return Accepted{server_->arrived() != before, member->second.ticket};
+  return Accepted{server_->arrived() != before, member->ticket};
+}
+
+absl::StatusOr<SecAggSession::Accepted> SecAggSession::AcceptMasked(const DeviceId& device,
+                                                                    ClientIndex sender,
+                                                                    const Hash256& hash) {
+  ASSIGN_OR_RETURN(const Member* member, FindMember(device));
+  RETURN_IF_ERROR(CheckSender(*member, sender));
+  const int before = server_->arrived();
+  RETURN_IF_ERROR(server_->AddMaskedElsewhere(sender, hash));
+  return Accepted{server_->arrived() != before, member->ticket};
 }
 
 bool SecAggSession::StepIsFull() const {

@@ -41,6 +41,14 @@ class SecAggSession {
   };
   // Errors as FederationService's five steps.
   absl::StatusOr<Accepted> Accept(const DeviceId& device, const RoundMessage& message);
+  // A masked update of this device that was added elsewhere, or here before a restart.
+  absl::StatusOr<Accepted> AcceptMasked(const DeviceId& device, ClientIndex sender,
+                                        const Hash256& hash);
+  // See SecAggServer.
+  std::vector<uint8_t> PackedSum() const { return server_->PackedSum(); }
+  absl::Status SetOtherSums(const std::vector<std::vector<uint8_t>>& sums) {
+    return server_->SetOtherSums(sums);
+  }
 
   // True if waiting longer in this step brings nothing: everybody arrived, or all secrets can be
   // reconstructed.
@@ -67,6 +75,11 @@ class SecAggSession {
   SecAggSession(std::unique_ptr<SecAggServer> server, ThreadPool* pool)
       : server_(std::move(server)), pool_(pool) {}
   absl::StatusOr<Accepted> Advertise(const DeviceId& device, const KeyAdvertisement& message);
+  absl::Status CheckRunning() const;
+  // The member with this device's name.  ABORTED: the round is over.  PERMISSION_DENIED: there is
+  // none.
+  absl::StatusOr<const Member*> FindMember(const DeviceId& device) const;
+  absl::Status CheckSender(const Member& member, ClientIndex sender) const;
   template <typename Message>
   absl::Status AcceptStep(const Member& member, const Message& message);
   absl::Status ViewStep(ClientIndex index, PollResult* result) const;

@@ -1,6 +1,7 @@
 // AggregateSum -> next catalog: the mean of what the devices of each persona learned, added to it.
 //
-// Everything here works on a noised sum: counts are noisy, so a block with too small a count is
+// The rounds of a sweep, each for some of the personas, make one next catalog together.  Everything
+// here works on a noised sum: counts are noisy, so a block with too small a count is
 // left alone, and a count under one never multiplies.  Pure arithmetic.
 #ifndef LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
 #define LORIKEET_COORDINATOR_AGGREGATION_UPDATE_MERGE_H_
@@ -22,7 +23,8 @@ struct MergeOptions {
   double min_count = 2;  // personas with a noisy count under this are left as they are
   // Those whose mean holds more noise than this, as a norm over the clip norm, are too.
   double largest_noise_ratio = std::numeric_limits<double>::infinity();
-  double sigma_local = 0;  // of the noise that every survivor added
+  double sigma_local = 0;        // of the noise that every survivor added
+  double central_deviation = 0;  // of the noise that the coordinator added to the sum
   double clip_norm = 1;
 };
 
@@ -46,9 +48,21 @@ struct MergedCatalog {
   MergeReport report;
 };
 
-// `sum` as decoded (common/dp DecodeSum), in the order of UpdateLayout.
-// INVALID_ARGUMENT: the layout does not fit the catalog or the sum; survivor_count is 0.  ABORTED:
-// whatever could be released is mostly noise (common/dp/utility.h); says what to change.
+// What a round gave.
+struct RoundSum {
+  UpdateLayout layout;
+  std::span<const float> sum;  // as decoded (common/dp DecodeSum), in the order of the layout
+  uint32_t survivor_count = 0;
+};
+
+// One sum of all personas, or some of a sweep in ascending order of their personas: others stay as
+// they are.  Losses are means over the survivors of all sums.
+// INVALID_ARGUMENT: a layout does not fit the catalog, its sum or the one before; a survivor_count
+// is 0.  ABORTED: whatever could be released is mostly noise (common/dp/utility.h); says what to
+// change.
+absl::StatusOr<MergedCatalog> MergeUpdates(const Catalog& catalog, std::span<const RoundSum> sums,
+                                           const MergeOptions& options);
+// Of one sum.
 absl::StatusOr<MergedCatalog> MergeUpdate(const Catalog& catalog, const UpdateLayout& layout,
                                           std::span<const float> sum, uint32_t survivor_count,
                                           const MergeOptions& options);

@@ -2,6 +2,7 @@
 #include "coordinator/rounds/coordinator.h"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -39,13 +40,25 @@ absl::Status Coordinator::EnsureLoaded() {
   ASSIGN_OR_RETURN(std::vector<RoundRecord> records, options_.store->OpenRounds());
   for (RoundRecord& record : records) {
     ASSIGN_OR_RETURN(const auto events, options_.store->RoundEvents(record.id));
+    ASSIGN_OR_RETURN(const auto sums, options_.store->PartialSums(record.id));
     const SessionId session = record.session;
-    auto round = OpenRound::Restore(std::move(record), events, options_.pool);
+    auto round = RestoreRound(std::move(record), events, sums);
     if (!round.ok()) return Annotate(round.status(), "a round cannot be continued");
     open_[session] = *std::move(round);
   }
   loaded_ = true;
   return absl::OkStatus();
+}
+
+absl::StatusOr<OpenRound> Coordinator::RestoreRound(RoundRecord record,
+                                                    const std::vector<RoundEventRecord>& events,
+                                                    const std::vector<PartialSumRecord>& sums) {
+  ASSIGN_OR_RETURN(OpenRound round,
+                   OpenRound::Restore(std::move(record), events, sums, options_.pool));
+  std::array<uint8_t, 16> writer;
+  options_.random->Fill(writer);
+  round.writer = ToHex(writer);
+  return round;
 }
 
 absl::Status Coordinator::Admit(const DeviceId& device) {
@@ -104,7 +117,7 @@ absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const R
   ASSIGN_OR_RETURN(const OpenRound* round, RoundFor(device, query));
   RoundOffer offer;
   offer.retry_after = options_.round_interval;
-  if (round != nullptr) offer.round = round->record.description;
+  if (round != nullptr) offer.rounds.push_back(round->record.description);
   return offer;
 }
 
@@ -148,25 +161,69 @@ absl::Status Coordinator::CheckToken(const RoundDescription& round, const Device
 absl::StatusOr<uint32_t> Coordinator::Receive(const DeviceId& device, const SessionId& session,
                                               RoundMessage message,
                                               const std::optional<Token>& token) {
+  Arrival arrival{device, session, std::move(message), token};
+  std::vector<Arrival*> batch;
+  {
+    absl::MutexLock lock(&arrivals_mutex_);
+    arrivals_.push_back(&arrival);
+    const auto my_turn = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(arrivals_mutex_) {
+      return arrival.done || !batch_in_progress_;
+    };
+    arrivals_mutex_.Await(absl::Condition(&my_turn));
+    if (arrival.done) return std::move(arrival.reply);
+    batch_in_progress_ = true;
+    batch.swap(arrivals_);
+  }
+  AcceptBatch(batch);
+  absl::MutexLock lock(&arrivals_mutex_);
+  batch_in_progress_ = false;
+  for (Arrival* one : batch) one->done = true;
+  return std::move(arrival.reply);
+}
+
+void Coordinator::AcceptBatch(const std::vector<Arrival*>& batch) {
   absl::MutexLock lock(&mutex_);
+  RoundBatch changes;
+  std::vector<Arrival*> uncommitted;
+  const auto commit = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    const absl::Status status = Commit(&changes);
+    if (!status.ok()) {
+      for (Arrival* one : uncommitted) one->reply = status;
+    }
+    uncommitted.clear();
+  };
+  for (Arrival* arrival : batch) {
+    arrival->reply = AcceptArrival(arrival, &changes);
+    uncommitted.push_back(arrival);
+    if (changes.round_ended) commit();
+  }
+  commit();
+}
+
+absl::StatusOr<uint32_t> Coordinator::AcceptArrival(Arrival* arrival, RoundBatch* changes) {
+  const DeviceId& device = arrival->device;
+  const SessionId& session = arrival->session;
+  const std::optional<Token>& token = arrival->token;
   RETURN_IF_ERROR(AdmitToRound(device, session));
-  RETURN_IF_ERROR(TickAll());
+  if (changes->empty()) RETURN_IF_ERROR(TickAll());
   const auto it = open_.find(session);
   if (it == open_.end()) {
     ASSIGN_OR_RETURN(const RoundRecord record, options_.store->FindRound(session));
     // Late shares are no longer needed, and their sender did nothing wrong.
-    if (record.status == RoundStatus::kDone && std::holds_alternative<UnmaskResponse>(message)) {
+    if (record.status == RoundStatus::kDone &&
+        std::holds_alternative<UnmaskResponse>(arrival->message)) {
       return 0;
     }
     return absl::AbortedError(
         absl::StrCat("the round is over: ", ToAbsl(RoundStatusName(record.status)),
                      record.message.empty() ? "" : ": ", record.message));
   }
-  if (const auto* keys = std::get_if<KeyAdvertisement>(&message)) {
+  if (const auto* keys = std::get_if<KeyAdvertisement>(&arrival->message)) {
     RETURN_IF_ERROR(CheckToken(it->second.machine->description(), device, *keys, token));
+    if (token) RETURN_IF_ERROR(changes->CheckUnspent(*token, session));
   }
-  ASSIGN_OR_RETURN(const RoundActions actions,
-                   StepRound(&it->second, DeviceMessage{device, std::move(message)}, token));
+  const RoundActions actions =
+      StepRound(&it->second, DeviceMessage{device, std::move(arrival->message)}, token, changes);
   RETURN_IF_ERROR(actions.reply);
   return actions.ticket;
 }

@@ -79,18 +79,50 @@ class Coordinator final : public FederationService {
   // name.  To the others: enrolled devices.
   absl::Status AdmitToRound(const DeviceId& device, const SessionId& session)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  // A message of a round on its way in.
+  struct Arrival {
+    const DeviceId& device;
+    const SessionId& session;
+    RoundMessage message;
+    const std::optional<Token>& token;
+    bool done = false;
+    absl::StatusOr<uint32_t> reply = 0;
+  };
+  // What happened in the rounds and is not stored yet.
+  struct RoundBatch {
+    struct Change {
+      bool summed = false;  // a masked update was added
+    };
+    EventBatch events;
+    std::map<SessionId, Change> rounds;
+    bool round_ended = false;  // nothing more may enter this batch
+    bool empty() const { return events.empty(); }
+    // ALREADY_EXISTS: in this batch the token pays for another round.
+    absl::Status CheckUnspent(const Token& token, const SessionId& session) const;
+  };
+  // Group commit: whoever comes while nobody stores takes all that has come in, steps the rounds
+  // and stores it in one transaction; the others wait for theirs.
   absl::StatusOr<uint32_t> Receive(const DeviceId& device, const SessionId& session,
                                    RoundMessage message, const std::optional<Token>& token)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+      ABSL_LOCKS_EXCLUDED(mutex_, arrivals_mutex_);
+  void AcceptBatch(const std::vector<Arrival*>& batch) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<uint32_t> AcceptArrival(Arrival* arrival, RoundBatch* changes)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Whether what came with an advertisement admits its sender.
   absl::Status CheckToken(const RoundDescription& round, const DeviceId& device,
                           const KeyAdvertisement& keys, const std::optional<Token>& token)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Steps the machine, stores the event (and in the same transaction the token that paid for it),
-  // and settles the round if that ended it.
-  absl::StatusOr<RoundActions> StepRound(OpenRound* round, const RoundInput& input,
-                                         const std::optional<Token>& token = std::nullopt)
+  // Steps the machine; what must be stored (the event, and the token that paid for it) goes to
+  // `batch`.
+  RoundActions StepRound(OpenRound* round, const RoundInput& input,
+                         const std::optional<Token>& token, RoundBatch* batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Stores and empties the batch, and settles the rounds that it ended.
+  absl::Status Commit(RoundBatch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<OpenRound> RestoreRound(RoundRecord record,
+                                         const std::vector<RoundEventRecord>& events,
+                                         const std::vector<PartialSumRecord>& sums);
   // The tokens that a round opening now admits.
   absl::StatusOr<TokenDemand> DemandTokens() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TickAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -110,6 +142,9 @@ class Coordinator final : public FederationService {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
+  absl::Mutex arrivals_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
+  std::vector<Arrival*> arrivals_ ABSL_GUARDED_BY(arrivals_mutex_);
+  bool batch_in_progress_ ABSL_GUARDED_BY(arrivals_mutex_) = false;
   absl::Mutex mutex_;
   bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
   std::map<SessionId, OpenRound> open_ ABSL_GUARDED_BY(mutex_);

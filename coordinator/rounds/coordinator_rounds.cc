@@ -6,9 +6,9 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
-#include "common/dp/encoder.h"
 #include "common/wire/sign_round.h"
 #include "coordinator/aggregation/update_merge.h"
+#include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
 
 namespace lorikeet {
@@ -37,6 +37,24 @@ absl::StatusOr<TaskConfig> FindTaskConfig(Store* store, const std::string& name)
     if (task.name == name) return TaskConfigFromJson(task.config);
   }
   return absl::NotFoundError(absl::StrCat("there is no task named ", name));
+}
+
+// The task's noise at the round's step.  None: the coordinator adds none.
+absl::StatusOr<std::optional<NoiseRecord>> NoiseOf(Store* store, const RoundDescription& round) {
+  if (!round.central) return std::nullopt;
+  return store->FindNoise(round.task);
+}
+
+// The task's noise after the round.  None: it stays as it is.  A step is used up as soon as
+// somebody may have contributed to it: its devices will not contribute to the same one again.
+absl::StatusOr<std::optional<NoiseRecord>> NoiseAfter(Store* store, const RoundMachine& machine) {
+  const RoundDescription& round = machine.description();
+  if (!round.central || !machine.masking_started()) return std::nullopt;
+  ASSIGN_OR_RETURN(const auto noise, store->FindNoise(round.task));
+  auto after = AfterCentralStep(round, noise);
+  // Noise that is not this round's was added to nothing, and is not moved.
+  if (absl::IsDataLoss(after.status())) return std::nullopt;
+  return after;
 }
 
 }  // namespace
@@ -121,6 +139,16 @@ absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& confi
     out_of_budget_[config.name] = spent;
     return nullptr;
   }
+  if (description.central) {
+    auto at_step = AtCentralStep(std::move(description), options_.store, options_.random);
+    if (absl::IsOutOfRange(at_step.status())) {
+      LogWarning(
+          absl::StrFormat("task %s: no round opens: %s", config.name, Message(at_step.status())));
+      out_of_budget_[config.name] = spent;
+      return nullptr;
+    }
+    ASSIGN_OR_RETURN(description, std::move(at_step));
+  }
   RoundRecord record;
   record.task = config.name;
   record.number = round_number;
@@ -130,13 +158,14 @@ absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& confi
   LedgerRecord ledger;
   ledger.task = config.name;
   ledger.round_number = round_number;
-  ledger.epsilon = description.epsilon;
+  // That of central noise is of all rounds of the task, and charged once.
+  ledger.epsilon = description.central && spent > 0 ? 0 : description.epsilon;
   ledger.delta = description.delta;
   ledger.noise_multiplier = config.noise_multiplier;
   ledger.charged = now;
   ASSIGN_OR_RETURN(record.id, options_.store->OpenRound(record, ledger));
   const SessionId session = record.session;
-  ASSIGN_OR_RETURN(OpenRound round, OpenRound::Restore(std::move(record), {}, options_.pool));
+  ASSIGN_OR_RETURN(OpenRound round, RestoreRound(std::move(record), {}, {}));
   LogInfo(absl::StrFormat("task %s: round %d opens", config.name, round_number));
   return &(open_[session] = std::move(round));
 }
@@ -159,28 +188,59 @@ absl::StatusOr<TokenDemand> Coordinator::DemandTokens() {
   return demand;
 }
 
-absl::StatusOr<RoundActions> Coordinator::StepRound(OpenRound* round, const RoundInput& input,
-                                                    const std::optional<Token>& token) {
+absl::Status Coordinator::RoundBatch::CheckUnspent(const Token& token,
+                                                   const SessionId& session) const {
+  for (const EventBatch::Entry& entry : events.entries) {
+    if (entry.token && entry.token->epoch == token.epoch && entry.token->nonce == token.nonce &&
+        entry.token->session != session) {
+      return absl::AlreadyExistsError(
+          "token: expected one that was not used yet, got one that is being spent");
+    }
+  }
+  return absl::OkStatus();
+}
+
+RoundActions Coordinator::StepRound(OpenRound* round, const RoundInput& input,
+                                    const std::optional<Token>& token, RoundBatch* batch) {
   const SecAggStep before = round->machine->step();
   RoundActions actions = round->machine->Step(input);
   if (!actions.persist) return actions;
+  RoundEventRecord& event = *actions.persist;
   // A tick keeps its own time: replayed with a later one it could end more steps than it did.
-  if (actions.persist->kind != RoundEventKind::kTick) actions.persist->at = options_.clock->Now();
-  const int64_t id = round->record.id;
-  const absl::Status stored =
-      token ? options_.store->AppendPaidEvent(id, *actions.persist,
-                                              {token->epoch, token->nonce, round->record.session})
-            : options_.store->AppendRoundEvent(id, *actions.persist);
+  if (event.kind != RoundEventKind::kTick) event.at = options_.clock->Now();
+  const SecAggStep after = round->machine->step();
+  round->statistics.Record(event, before, after);
+  EventBatch::Entry entry{.round_id = round->record.id, .event = event, .token = std::nullopt};
+  if (token) entry.token = SpentTokenRecord{token->epoch, token->nonce, round->record.session};
+  batch->events.entries.push_back(std::move(entry));
+  RoundBatch::Change& change = batch->rounds[round->record.session];
+  change.summed |= event.kind == RoundEventKind::kMask;
+  if (after == SecAggStep::kDone || after == SecAggStep::kAborted) batch->round_ended = true;
+  return actions;
+}
+
+absl::Status Coordinator::Commit(RoundBatch* batch) {
+  const RoundBatch committed = std::exchange(*batch, {});
+  if (committed.empty()) return absl::OkStatus();
+  EventBatch events = committed.events;
+  for (const auto& [session, change] : committed.rounds) {
+    if (!change.summed) continue;
+    const OpenRound& round = open_.at(session);
+    events.sums.push_back({round.record.id, {round.writer, round.machine->PartialSum()}});
+  }
+  const absl::Status stored = options_.store->AppendEvents(events);
   if (!stored.ok()) {
-    // The machine is ahead of the store (or, where another coordinator over it was faster with a
+    // The machines are ahead of the store (or, where another coordinator over it was faster with a
     // token, beside it): both are brought together at the next call.
     loaded_ = false;
     return absl::UnavailableError(absl::StrCat("cannot be stored: ", stored.message()));
   }
-  round->statistics.Record(*actions.persist, before, round->machine->step());
-  const SecAggStep after = round->machine->step();
-  if (after == SecAggStep::kDone || after == SecAggStep::kAborted) RETURN_IF_ERROR(Settle(round));
-  return actions;
+  for (const auto& [session, change] : committed.rounds) {
+    OpenRound& round = open_.at(session);
+    const SecAggStep step = round.machine->step();
+    if (step == SecAggStep::kDone || step == SecAggStep::kAborted) RETURN_IF_ERROR(Settle(&round));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Coordinator::TickAll() {
@@ -194,7 +254,9 @@ absl::Status Coordinator::TickAll() {
       RETURN_IF_ERROR(Settle(&round));
       continue;
     }
-    RETURN_IF_ERROR(StepRound(&round, ClockTick{options_.clock->Now()}).status());
+    RoundBatch batch;
+    StepRound(&round, ClockTick{options_.clock->Now()}, std::nullopt, &batch);
+    RETURN_IF_ERROR(Commit(&batch));
   }
   return absl::OkStatus();
 }
@@ -209,7 +271,8 @@ absl::StatusOr<ReleaseRecord> Coordinator::Merge(const OpenRound& round, nlohman
     return absl::AbortedError("another catalog was published during the round");
   }
   ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(*newest, options_.blobs));
-  ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum.sum, description.encoding));
+  ASSIGN_OR_RETURN(const auto noise, NoiseOf(options_.store, description));
+  ASSIGN_OR_RETURN(const std::vector<float> decoded, ReleasableSum(description, sum.sum, noise));
   ASSIGN_OR_RETURN(const MergedCatalog merged,
                    MergeUpdate(catalog, description.layout, decoded, sum.survivor_count,
                                MergeOptionsOf(config, description)));
@@ -253,7 +316,8 @@ absl::Status Coordinator::Settle(OpenRound* round) {
   }
   report["steps"] = round->statistics.ToJson(record.opened);
   record.report = report.dump();
-  const absl::Status status = options_.store->FinishRound(record, spent, release);
+  ASSIGN_OR_RETURN(const auto noise, NoiseAfter(options_.store, *round->machine));
+  const absl::Status status = options_.store->FinishRound(record, spent, release, noise);
   if (!status.ok()) {
     loaded_ = false;
     return absl::UnavailableError(

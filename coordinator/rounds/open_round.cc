@@ -8,12 +8,22 @@
 #include "common/wire/decode.h"
 
 namespace lorikeet {
+namespace {
+
+// Of the message that an event stands for, as the device sent it.
+uint64_t PayloadBytes(const RoundEventRecord& event) {
+  if (event.kind != RoundEventKind::kMask) return event.payload.size();
+  const auto entry = DecodeMaskedEntry(event.payload);
+  return entry.ok() ? entry->bytes : 0;
+}
+
+}  // namespace
 
 void RoundStatistics::Record(const RoundEventRecord& event, SecAggStep before, SecAggStep after) {
   if (event.kind != RoundEventKind::kTick) {
     Step& step = steps_[static_cast<size_t>(event.kind) - 1];
     ++step.messages;
-    step.bytes += event.payload.size();
+    step.bytes += PayloadBytes(event);
   }
   // One input can end several steps: an abort ends all that were left.
   const size_t end = after == SecAggStep::kAborted
@@ -42,12 +52,14 @@ nlohmann::json RoundStatistics::ToJson(absl::Time opened) const {
 
 absl::StatusOr<OpenRound> OpenRound::Restore(RoundRecord record,
                                              const std::vector<RoundEventRecord>& events,
+                                             const std::vector<PartialSumRecord>& sums,
                                              ThreadPool* pool) {
   OpenRound round;
   round.record = std::move(record);
   ASSIGN_OR_RETURN(const RoundDescription description,
                    DecodeRoundDescription(round.record.description.description));
   ASSIGN_OR_RETURN(round.machine, RoundMachine::Create(description, pool));
+  RETURN_IF_ERROR(round.machine->SetStoredSums(sums));
   for (const RoundEventRecord& event : events) {
     const SecAggStep before = round.machine->step();
     RETURN_IF_ERROR(round.machine->Replay(event));

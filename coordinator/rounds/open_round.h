@@ -35,10 +35,13 @@ struct OpenRound {
   RoundRecord record;
   std::unique_ptr<RoundMachine> machine;
   RoundStatistics statistics;
+  std::string writer;  // of partial sums; fresh with every Restore
 
-  // A machine for a record, stepped through its stored events.  `pool`: see RoundMachine.
+  // A machine for a record, stepped through its stored events, whose masked updates are in `sums`.
+  // `pool`: see RoundMachine.
   static absl::StatusOr<OpenRound> Restore(RoundRecord record,
                                            const std::vector<RoundEventRecord>& events,
+                                           const std::vector<PartialSumRecord>& sums,
                                            ThreadPool* pool = nullptr);
 };
 

@@ -36,6 +36,8 @@ void VisitFields(Config& config, const Visit& visit) {
   visit("epsilon_budget", config.epsilon_budget);
   visit("scale", config.scale);
   visit("noise", config.noise);
+  visit("separation", config.separation);
+  visit("participations", config.participations);
   visit("largest_noise_ratio", config.largest_noise_ratio);
   visit("demonstration", config.demonstration);
   visit("tokens", config.tokens);
@@ -135,6 +137,25 @@ absl::Status CheckCohort(const TaskConfig& c) {
                  "0 to under 0.5", c.dropout_fraction);
 }
 
+absl::Status CheckNoise(const TaskConfig& c) {
+  if (!HasCentralNoise(c)) {
+    if (!ParseNoiseKind(c.noise).ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("task: noise: expected skellam, discrete-gaussian or central, got ",
+                       c.noise.substr(0, 64)));
+    }
+    RETURN_IF_ERROR(
+        Require(c.separation == 1, "separation", "1 without central noise", c.separation));
+    return Require(c.participations == 0, "participations", "0 without central noise",
+                   c.participations);
+  }
+  RETURN_IF_ERROR(Require(c.separation >= 1 && c.separation <= c.rounds, "separation",
+                          "1 to the rounds", c.separation));
+  const int fit = (c.rounds + c.separation - 1) / c.separation;
+  return Require(c.participations >= 0 && c.participations <= fit, "participations",
+                 "no more than fit into the rounds, a separation apart", c.participations);
+}
+
 absl::Status CheckPrivacyNumbers(const TaskConfig& c) {
   RETURN_IF_ERROR(
       Require(c.clip_norm >= 1e-6 && c.clip_norm <= 1e6, "clip_norm", "1e-6 to 1e6", c.clip_norm));
@@ -144,7 +165,7 @@ absl::Status CheckPrivacyNumbers(const TaskConfig& c) {
   RETURN_IF_ERROR(Require(c.epsilon_budget > 0 && c.epsilon_budget <= 1e9, "epsilon_budget",
                           "above 0 to 1e9", c.epsilon_budget));
   RETURN_IF_ERROR(Require(c.scale >= 0 && c.scale <= 1e9, "scale", "0 to 1e9", c.scale));
-  RETURN_IF_ERROR(ParseNoiseKind(c.noise).status());
+  RETURN_IF_ERROR(CheckNoise(c));
   RETURN_IF_ERROR(Require(c.largest_noise_ratio > 0 && c.largest_noise_ratio <= 1e9,
                           "largest_noise_ratio", "above 0 to 1e9", c.largest_noise_ratio));
   RETURN_IF_ERROR(Require(c.count_weight >= 0 && c.count_weight < 1, "count_weight",
@@ -233,10 +254,10 @@ absl::Status CheckTaskPolicy(const TaskConfig& config, double total_epsilon,
   return absl::OkStatus();
 }
 
-double ClearCount(const TaskConfig& config) {
+double ClearCount(const TaskConfig& config, double deviation) {
   if (config.min_count > 0) return config.min_count;
   if (config.count_weight <= 0) return 2.0;
-  return std::max(2.0, 3.0 * config.noise_multiplier / config.count_weight);
+  return std::max(2.0, 3.0 * deviation / config.count_weight);
 }
 
 absl::StatusOr<SecAggParameters> GraphOf(const TaskConfig& config) {
@@ -244,9 +265,9 @@ absl::StatusOr<SecAggParameters> GraphOf(const TaskConfig& config) {
   parameters.cohort_min = config.cohort_min;
   parameters.cohort_max = config.cohort_max;
   if (config.cohort_max < kCompleteGraphBelow) {
-    // Everybody holds a share of everybody.  At least so many that both kinds of share of one client
-    // can never be collected, corrupt holders included; two thirds where the smallest cohort still
-    // reaches it.
+    // Everybody holds a share of everybody.  At least so many that both kinds of share of one
+    // client can never be collected, corrupt holders included; two thirds where the smallest cohort
+    // still reaches it.
     ASSIGN_OR_RETURN(const int lowest,
                      CompleteGraphThreshold(config.cohort_max, config.corrupt_fraction));
     const int two_thirds = (2 * config.cohort_max + 2) / 3;

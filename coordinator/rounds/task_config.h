@@ -28,12 +28,17 @@ struct TaskConfig {
   double dropout_fraction = 0.10;  // planned for; more may abort a round
 
   double clip_norm = 1.0;  // L2, of a device's whole vector
-  double noise_multiplier =
-      1.0;  // of the sum's noise, in clip norms, for cohort_min honest devices
+  // Of the sum's noise, in clip norms, for cohort_min honest devices; where the coordinator adds
+  // it: of all rounds together, in what all contributions of a device can change (central_noise.h).
+  double noise_multiplier = 1.0;
   double delta = 1e-6;
-  double epsilon_budget = 8.0;    // over all rounds; a round that would exceed it does not open
-  double scale = 0;               // integer units per real unit; 0: 1024 per clip norm
-  std::string noise = "skellam";  // that devices add, or "discrete-gaussian"
+  double epsilon_budget = 8.0;  // over all rounds; a round that would exceed it does not open
+  double scale = 0;             // integer units per real unit; 0: 1024 per clip norm
+  // "skellam" or "discrete-gaussian": devices add it.  "central": the coordinator does, which sees
+  // every sum before; devices must allow that.
+  std::string noise = "skellam";
+  int separation = 1;      // of central noise: rounds from one contribution of a device to its next
+  int participations = 0;  // the same: contributions of a device at most; 0: as many as fit
   // Personas whose mean would hold more noise than this, as a norm over the clip norm, are not
   // released; if that is all of them, nothing is.  Demonstrations release whatever comes out.
   double largest_noise_ratio = kLargestNoiseRatio;
@@ -58,6 +63,7 @@ struct TaskConfig {
   absl::Duration pause = absl::ZeroDuration();  // between the end of a round and the next
 };
 
+inline bool HasCentralNoise(const TaskConfig& config) { return config.noise == "central"; }
 inline bool RequiresTokens(const TaskConfig& config) { return config.tokens == "required"; }
 
 // What this coordinator's owner allows: the strict rule.
@@ -79,8 +85,9 @@ absl::Status CheckTaskPolicy(const TaskConfig& config, double total_epsilon,
                              const TaskPolicy& policy);
 
 // The smallest noisy count that means somebody was there: config.min_count, or where that is 0
-// three standard deviations of the count's noise, at least 2.
-double ClearCount(const TaskConfig& config);
+// three standard deviations of the count's noise, at least 2.  `deviation`: of the sum's noise, in
+// clip norms.
+double ClearCount(const TaskConfig& config, double deviation);
 
 // Degree, threshold and cohort sizes; dimension and modulus are left 0.
 // INVALID_ARGUMENT: no graph fits (common/secagg/parameters.h).

@@ -50,6 +50,20 @@ CREATE TABLE IF NOT EXISTS spent_tokens (
   epoch INTEGER NOT NULL, nonce BLOB NOT NULL, session BLOB NOT NULL,
   PRIMARY KEY (epoch, nonce)) STRICT;
 )sql"},
+    // Before, every masked update was an event of its own.  A round that is open cannot go on: it
+    // ends here, and what it was charged stays charged.
+    {3, "partial sums", R"sql(
+CREATE TABLE partial_sums (
+  round_id INTEGER NOT NULL REFERENCES rounds(id), writer TEXT NOT NULL, sum BLOB NOT NULL,
+  PRIMARY KEY (round_id, writer)) STRICT;
+UPDATE rounds SET status = 2, finished = opened,
+  message = 'aborted: the coordinator was updated during this round' WHERE status = 0;
+DELETE FROM round_events;
+)sql"},
+    {4, "central noise", R"sql(
+CREATE TABLE central_noise (
+  task TEXT PRIMARY KEY REFERENCES tasks(name), state BLOB NOT NULL) STRICT;
+)sql"},
 };
 
 absl::StatusOr<int> SchemaVersion(Database* database) {

@@ -89,7 +89,34 @@ absl::StatusOr<int64_t> SqliteStore::OpenRound(const RoundRecord& round,
   return id;
 }
 
-absl::Status SqliteStore::AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) {
+absl::Status SqliteStore::AppendEvents(const EventBatch& batch) {
+  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
+  for (const EventBatch::Entry& entry : batch.entries) {
+    if (entry.token) RETURN_IF_ERROR(SpendToken(*entry.token));
+    RETURN_IF_ERROR(InsertEvent(entry.round_id, entry.event));
+  }
+  ASSIGN_OR_RETURN(auto replace, database_->Prepare("INSERT OR REPLACE INTO partial_sums "
+                                                    "(round_id, writer, sum) VALUES (?, ?, ?)"));
+  for (const auto& [round_id, sum] : batch.sums) {
+    replace.Bind(1, round_id).BindText(2, sum.writer).BindBlob(3, AsBytes(sum.sum));
+    RETURN_IF_ERROR(replace.Run());
+  }
+  return transaction.Commit();
+}
+
+absl::StatusOr<std::vector<PartialSumRecord>> SqliteStore::PartialSums(int64_t round_id) {
+  ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT writer, sum FROM partial_sums "
+                                                   "WHERE round_id = ? ORDER BY writer"));
+  select.Bind(1, round_id);
+  std::vector<PartialSumRecord> sums;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return sums;
+    sums.push_back({.writer = TextColumn(select, 0), .sum = BlobColumn(select, 1)});
+  }
+}
+
+absl::Status SqliteStore::InsertEvent(int64_t round_id, const RoundEventRecord& event) {
   ASSIGN_OR_RETURN(auto insert, database_->Prepare("INSERT INTO round_events (round_id, kind, "
                                                    "device, payload, at) VALUES (?, ?, ?, ?, ?)"));
   return insert.Bind(1, round_id)
@@ -116,8 +143,33 @@ absl::StatusOr<std::vector<RoundEventRecord>> SqliteStore::RoundEvents(int64_t r
   }
 }
 
+absl::StatusOr<std::vector<RoundEventCount>> SqliteStore::CountRoundEvents(int64_t round_id) {
+  // length() of a blob is in its row's header: the payloads themselves are not read.
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare("SELECT kind, count(*), sum(length(payload)), max(at) "
+                                      "FROM round_events WHERE round_id = ? GROUP BY kind"));
+  select.Bind(1, round_id);
+  std::vector<RoundEventCount> counts;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return counts;
+    counts.push_back({.kind = static_cast<RoundEventKind>(select.Int(0)),
+                      .messages = select.Int(1),
+                      .bytes = static_cast<uint64_t>(select.Int(2)),
+                      .last = TimeColumn(select, 3)});
+  }
+}
+
+absl::StatusOr<std::vector<RoundRecord>> SqliteStore::RoundsAfter(int64_t id) {
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare(absl::StrCat(kRoundColumns, "WHERE id > ? ORDER BY id")));
+  select.Bind(1, id);
+  return ReadRounds(&select);
+}
+
 absl::Status SqliteStore::FinishRound(const RoundRecord& round, bool spent,
-                                      const std::optional<ReleaseRecord>& release) {
+                                      const std::optional<ReleaseRecord>& release,
+                                      const std::optional<NoiseRecord>& noise) {
   ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
   ASSIGN_OR_RETURN(auto update,
                    database_->Prepare("UPDATE rounds SET status = ?, finished = ?, message = ?, "
@@ -141,9 +193,34 @@ absl::Status SqliteStore::FinishRound(const RoundRecord& round, bool spent,
                       .Bind(3, static_cast<int64_t>(round.number))
                       .Run());
   if (release) RETURN_IF_ERROR(AddRelease(*release));
-  ASSIGN_OR_RETURN(auto forget, database_->Prepare("DELETE FROM round_events WHERE round_id = ?"));
-  RETURN_IF_ERROR(forget.Bind(1, round.id).Run());
+  if (noise) {
+    ASSIGN_OR_RETURN(auto replace,
+                     database_->Prepare("UPDATE central_noise SET state = ? WHERE task = ?"));
+    RETURN_IF_ERROR(replace.BindBlob(1, AsBytes(noise->state)).BindText(2, noise->task).Run());
+  }
+  for (const char* sql : {"DELETE FROM round_events WHERE round_id = ?",
+                          "DELETE FROM partial_sums WHERE round_id = ?"}) {
+    ASSIGN_OR_RETURN(auto forget, database_->Prepare(sql));
+    RETURN_IF_ERROR(forget.Bind(1, round.id).Run());
+  }
   return transaction.Commit();
+}
+
+absl::Status SqliteStore::AddNoise(const NoiseRecord& noise) {
+  ASSIGN_OR_RETURN(auto insert,
+                   database_->Prepare("INSERT INTO central_noise (task, state) VALUES (?, ?)"));
+  const absl::Status status =
+      insert.BindText(1, noise.task).BindBlob(2, AsBytes(noise.state)).Run();
+  if (!absl::IsAlreadyExists(status)) return status;
+  return absl::AlreadyExistsError(absl::StrCat("task ", noise.task, " has its noise already"));
+}
+
+absl::StatusOr<std::optional<NoiseRecord>> SqliteStore::FindNoise(std::string_view task) {
+  ASSIGN_OR_RETURN(auto select,
+                   database_->Prepare("SELECT state FROM central_noise WHERE task = ?"));
+  ASSIGN_OR_RETURN(const bool found, select.BindText(1, task).Step());
+  if (!found) return std::nullopt;
+  return NoiseRecord{.task = std::string(task), .state = BlobColumn(select, 0)};
 }
 
 absl::StatusOr<std::vector<RoundRecord>> SqliteStore::ListRounds(std::string_view task) {

@@ -178,6 +178,12 @@ absl::StatusOr<std::vector<DeviceRecord>> SqliteStore::ListDevices() {
   }
 }
 
+absl::StatusOr<DeviceCounts> SqliteStore::CountDevices() {
+  ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT count(*), count(revoked) FROM devices"));
+  RETURN_IF_ERROR(select.Step().status());
+  return DeviceCounts{.enrolled = select.Int(0) - select.Int(1), .revoked = select.Int(1)};
+}
+
 absl::StatusOr<std::vector<LedgerRecord>> SqliteStore::ListLedger(std::string_view task) {
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT task, round_number, epsilon, delta, "
                                                    "noise_multiplier, charged, spent FROM ledger "

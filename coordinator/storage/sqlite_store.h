@@ -26,16 +26,18 @@ class SqliteStore final : public Store {
   absl::Status SetTaskState(std::string_view name, TaskState state) override;
   absl::StatusOr<std::vector<TaskRecord>> ListTasks() override;
   absl::StatusOr<int64_t> OpenRound(const RoundRecord& round, const LedgerRecord& ledger) override;
-  absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) override;
-  absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
-                               const SpentTokenRecord& token) override;
+  absl::Status AppendEvents(const EventBatch& batch) override;
   absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
                                                           const Hash256& nonce) override;
   absl::StatusOr<bool> TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) override;
   absl::Status ForgetTokens(uint64_t before_epoch) override;
   absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) override;
+  absl::StatusOr<std::vector<PartialSumRecord>> PartialSums(int64_t round_id) override;
   absl::Status FinishRound(const RoundRecord& round, bool spent,
-                           const std::optional<ReleaseRecord>& release) override;
+                           const std::optional<ReleaseRecord>& release,
+                           const std::optional<NoiseRecord>& noise) override;
+  absl::Status AddNoise(const NoiseRecord& noise) override;
+  absl::StatusOr<std::optional<NoiseRecord>> FindNoise(std::string_view task) override;
   absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) override;
   absl::StatusOr<std::vector<RoundRecord>> OpenRounds() override;
   absl::StatusOr<RoundRecord> FindRound(const SessionId& session) override;
@@ -48,8 +50,13 @@ class SqliteStore final : public Store {
   absl::StatusOr<std::optional<DeviceRecord>> FindDevice(std::string_view id) override;
   absl::StatusOr<std::vector<DeviceRecord>> ListDevices() override;
   absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) override;
+  absl::StatusOr<std::vector<RoundEventCount>> CountRoundEvents(int64_t round_id) override;
+  absl::StatusOr<std::vector<RoundRecord>> RoundsAfter(int64_t id) override;
+  absl::StatusOr<DeviceCounts> CountDevices() override;
 
  private:
+  absl::Status InsertEvent(int64_t round_id, const RoundEventRecord& event);
+  absl::Status SpendToken(const SpentTokenRecord& token);
   explicit SqliteStore(std::unique_ptr<Database> database) : database_(std::move(database)) {}
   std::unique_ptr<Database> database_;
 };

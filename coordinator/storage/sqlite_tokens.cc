@@ -6,9 +6,7 @@
 
 namespace lorikeet {
 
-absl::Status SqliteStore::AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
-                                          const SpentTokenRecord& token) {
-  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
+absl::Status SqliteStore::SpendToken(const SpentTokenRecord& token) {
   ASSIGN_OR_RETURN(auto insert,
                    database_->Prepare("INSERT INTO spent_tokens (epoch, nonce, session) "
                                       "VALUES (?, ?, ?)"));
@@ -16,10 +14,7 @@ absl::Status SqliteStore::AppendPaidEvent(int64_t round_id, const RoundEventReco
                                  .BindBlob(2, token.nonce)
                                  .BindBlob(3, token.session)
                                  .Run();
-  if (absl::IsAlreadyExists(spent)) return absl::AlreadyExistsError("the token is spent");
-  RETURN_IF_ERROR(spent);
-  RETURN_IF_ERROR(AppendRoundEvent(round_id, event));
-  return transaction.Commit();
+  return absl::IsAlreadyExists(spent) ? absl::AlreadyExistsError("the token is spent") : spent;
 }
 
 absl::StatusOr<std::optional<SessionId>> SqliteStore::FindSpentToken(uint64_t epoch,

@@ -52,7 +52,7 @@ struct RoundRecord {
 enum class RoundEventKind : uint8_t {
   kAdvertise = 1,
   kShare = 2,
-  kMask = 3,
+  kMask = 3,  // a masked update, whose numbers are in a partial sum (PartialSumRecord)
   kAcknowledge = 4,
   kUnmask = 5,
   kTick = 6,  // a deadline passed at `at`
@@ -60,8 +60,24 @@ enum class RoundEventKind : uint8_t {
 struct RoundEventRecord {
   RoundEventKind kind = RoundEventKind::kTick;
   std::string device;   // empty for kTick
-  std::string payload;  // encoded message (common/wire/encode.h); empty for kTick
+  std::string payload;  // encoded message (common/wire/encode.h); kMask: see MaskedEntry
+                        // (round_machine.h); empty for kTick
   absl::Time at;
+};
+
+// The masked updates that one writer (a coordinator, from one start to its end) added up: as many
+// as it has stored kMask events of.
+struct PartialSumRecord {
+  std::string writer;
+  std::string sum;  // modulo 2^m, packed as masked updates are
+};
+
+// The messages of one kind in a round, without what they say.
+struct RoundEventCount {
+  RoundEventKind kind = RoundEventKind::kTick;
+  int64_t messages = 0;
+  uint64_t bytes = 0;  // of all payloads
+  absl::Time last;
 };
 
 struct ReleaseRecord {
@@ -80,6 +96,11 @@ struct DeviceRecord {
   bool is_revoked() const { return revoked != absl::InfiniteFuture(); }
 };
 
+struct DeviceCounts {
+  int64_t enrolled = 0;  // and not revoked
+  int64_t revoked = 0;
+};
+
 // Privacy spent.  Written before the round opens; `spent` turns false only when a round was aborted
 // before any unmasking share arrived, so that nothing was released.
 struct LedgerRecord {
@@ -90,6 +111,12 @@ struct LedgerRecord {
   double noise_multiplier = 0;
   absl::Time charged;
   bool spent = true;
+};
+
+// Central noise of a task (coordinator/rounds/central_noise.h): as secret as the sums it goes onto.
+struct NoiseRecord {
+  std::string task;
+  std::string state;  // seed and next step, among others
 };
 
 // Anonymous tokens that a device asked an issuer for.
@@ -105,6 +132,22 @@ struct SpentTokenRecord {
   uint64_t epoch = 0;
   Hash256 nonce = {};
   SessionId session = {};
+};
+
+// What happened in the rounds since the last batch: stored together or not at all.
+struct EventBatch {
+  struct Entry {
+    int64_t round_id = 0;
+    RoundEventRecord event;
+    std::optional<SpentTokenRecord> token;  // that paid for it
+  };
+  struct Sum {
+    int64_t round_id = 0;
+    PartialSumRecord sum;  // takes the place of this writer's earlier one
+  };
+  std::vector<Entry> entries;
+  std::vector<Sum> sums;
+  bool empty() const { return entries.empty(); }
 };
 
 class Store {
@@ -123,11 +166,9 @@ class Store {
   // The round and its ledger entry, in one transaction; returns the round's id.
   virtual absl::StatusOr<int64_t> OpenRound(const RoundRecord& round,
                                             const LedgerRecord& ledger) = 0;
-  virtual absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) = 0;
-  // The event and the token that paid for it, in one transaction.  ALREADY_EXISTS: the token is
-  // spent (by whichever coordinator over this store, whenever), and nothing was stored.
-  virtual absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
-                                       const SpentTokenRecord& token) = 0;
+  // One transaction, however many devices are in it.  ALREADY_EXISTS: a token is spent (by
+  // whichever coordinator over this store, whenever), and nothing was stored.
+  virtual absl::Status AppendEvents(const EventBatch& batch) = 0;
   // The session that a token was spent in, if it was.
   virtual absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
                                                                   const Hash256& nonce) = 0;
@@ -137,10 +178,16 @@ class Store {
   // Deletes what is known of epochs before this one.
   virtual absl::Status ForgetTokens(uint64_t before_epoch) = 0;
   virtual absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) = 0;
+  virtual absl::StatusOr<std::vector<PartialSumRecord>> PartialSums(int64_t round_id) = 0;
   // Sets what `round` says about its end, adds the release if there is one, sets the ledger entry's
-  // `spent`, and deletes the round's events: one transaction.
+  // `spent`, replaces the task's noise if there is new one, and deletes the round's events and
+  // partial sums: one transaction.
   virtual absl::Status FinishRound(const RoundRecord& round, bool spent,
-                                   const std::optional<ReleaseRecord>& release) = 0;
+                                   const std::optional<ReleaseRecord>& release,
+                                   const std::optional<NoiseRecord>& noise) = 0;
+  // ALREADY_EXISTS: the task has one.
+  virtual absl::Status AddNoise(const NoiseRecord& noise) = 0;
+  virtual absl::StatusOr<std::optional<NoiseRecord>> FindNoise(std::string_view task) = 0;
   // Newest first; all tasks if `task` is empty.
   virtual absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) = 0;
   virtual absl::StatusOr<std::vector<RoundRecord>> OpenRounds() = 0;
@@ -163,6 +210,14 @@ class Store {
 
   // In order of charging; all tasks if `task` is empty.
   virtual absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) = 0;
+
+  // For those who look on often.  As they are here they read everything; a store that can count
+  // without reading overrides them.
+  // By kind, in ascending order; kinds without a message are left out.
+  virtual absl::StatusOr<std::vector<RoundEventCount>> CountRoundEvents(int64_t round_id);
+  // Rounds whose id is above `id`, oldest first.
+  virtual absl::StatusOr<std::vector<RoundRecord>> RoundsAfter(int64_t id);
+  virtual absl::StatusOr<DeviceCounts> CountDevices();
 };
 
 }  // namespace lorikeet

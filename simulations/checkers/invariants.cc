@@ -8,6 +8,7 @@
 #include "common/base/strings.h"
 #include "common/wire/encode.h"
 #include "coordinator/aggregation/update_merge.h"
+#include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/rounds/open_round.h"
 
@@ -142,7 +143,8 @@ absl::Status InvariantChecker::Check(const FinishedRound& round) {
 }
 
 absl::Status InvariantChecker::CheckSum(const FinishedRound& round) {
-  ASSIGN_OR_RETURN(const OpenRound replayed, OpenRound::Restore(round.record, round.events));
+  ASSIGN_OR_RETURN(const OpenRound replayed,
+                   OpenRound::Restore(round.record, round.events, round.sums));
   const std::optional<AggregateSum>& sum = replayed.machine->sum();
   const RoundDescription& description = replayed.machine->description();
   const uint64_t number = round.record.number;
@@ -192,7 +194,8 @@ absl::Status InvariantChecker::CheckRelease(const FinishedRound& round,
   ASSIGN_OR_RETURN(const Hash256 before, HashFromHex(description.catalog_hash));
   ASSIGN_OR_RETURN(const std::string bytes, blobs_->Get(before));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(bytes));
-  ASSIGN_OR_RETURN(const std::vector<float> decoded, DecodeSum(sum, description.encoding));
+  ASSIGN_OR_RETURN(const std::vector<float> decoded,
+                   ReleasableSum(description, sum, round.noise));
   ASSIGN_OR_RETURN(const MergedCatalog merged,
                    MergeUpdate(catalog, description.layout, decoded, survivors,
                                MergeOptionsOf(task_, description)));
@@ -205,7 +208,7 @@ absl::Status InvariantChecker::CheckRelease(const FinishedRound& round,
 }
 
 absl::Status InvariantChecker::CheckLedger(const FinishedRound& round) {
-  ASSIGN_OR_RETURN(const OpenRound fresh, OpenRound::Restore(round.record, {}));
+  ASSIGN_OR_RETURN(const OpenRound fresh, OpenRound::Restore(round.record, {}, {}));
   ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(store_, task_.name));
   if (spent == 0) return absl::OkStatus();
   ASSIGN_OR_RETURN(const double epsilon,

@@ -17,8 +17,10 @@ namespace lorikeet {
 struct FinishedRound {
   RoundRecord record;
   std::vector<RoundEventRecord> events = {};
+  std::vector<PartialSumRecord> sums = {};
   bool spent = false;
   std::optional<ReleaseRecord> release;
+  std::optional<NoiseRecord> noise;  // the task's, at the round's step
 };
 
 class WorldObserver {

@@ -5,10 +5,13 @@
 namespace lorikeet {
 
 absl::Status RecordingStore::FinishRound(const RoundRecord& round, bool spent,
-                                         const std::optional<ReleaseRecord>& release) {
+                                         const std::optional<ReleaseRecord>& release,
+                                         const std::optional<NoiseRecord>& noise) {
   FinishedRound finished{.record = round, .spent = spent, .release = release};
   ASSIGN_OR_RETURN(finished.events, store_->RoundEvents(round.id));
-  RETURN_IF_ERROR(store_->FinishRound(round, spent, release));
+  ASSIGN_OR_RETURN(finished.sums, store_->PartialSums(round.id));
+  ASSIGN_OR_RETURN(finished.noise, store_->FindNoise(round.task));
+  RETURN_IF_ERROR(store_->FinishRound(round, spent, release, noise));
   finished_(finished);
   return absl::OkStatus();
 }

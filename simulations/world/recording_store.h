@@ -29,12 +29,8 @@ class RecordingStore final : public Store {
   absl::StatusOr<int64_t> OpenRound(const RoundRecord& round, const LedgerRecord& ledger) override {
     return store_->OpenRound(round, ledger);
   }
-  absl::Status AppendRoundEvent(int64_t round_id, const RoundEventRecord& event) override {
-    return store_->AppendRoundEvent(round_id, event);
-  }
-  absl::Status AppendPaidEvent(int64_t round_id, const RoundEventRecord& event,
-                               const SpentTokenRecord& token) override {
-    return store_->AppendPaidEvent(round_id, event, token);
+  absl::Status AppendEvents(const EventBatch& batch) override {
+    return store_->AppendEvents(batch);
   }
   absl::StatusOr<std::optional<SessionId>> FindSpentToken(uint64_t epoch,
                                                           const Hash256& nonce) override {
@@ -49,8 +45,16 @@ class RecordingStore final : public Store {
   absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) override {
     return store_->RoundEvents(round_id);
   }
+  absl::StatusOr<std::vector<PartialSumRecord>> PartialSums(int64_t round_id) override {
+    return store_->PartialSums(round_id);
+  }
   absl::Status FinishRound(const RoundRecord& round, bool spent,
-                           const std::optional<ReleaseRecord>& release) override;
+                           const std::optional<ReleaseRecord>& release,
+                           const std::optional<NoiseRecord>& noise) override;
+  absl::Status AddNoise(const NoiseRecord& noise) override { return store_->AddNoise(noise); }
+  absl::StatusOr<std::optional<NoiseRecord>> FindNoise(std::string_view task) override {
+    return store_->FindNoise(task);
+  }
   absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) override {
     return store_->ListRounds(task);
   }

@@ -82,15 +82,15 @@ void ExpectRowsOfVersion1(Store* store) {
   const auto tasks = store->ListTasks().value();
   ASSERT_EQ(tasks.size(), 1u);
   EXPECT_EQ(tasks[0].state, TaskState::kPaused);
-  const auto rounds = store->OpenRounds().value();
+  const auto rounds = store->ListRounds("voices").value();
   ASSERT_EQ(rounds.size(), 1u);
   EXPECT_EQ(rounds[0].id, 7);
   EXPECT_EQ(rounds[0].number, 3u);
   EXPECT_EQ(rounds[0].description.description, "\x01\x02");
-  const auto events = store->RoundEvents(7).value();
-  ASSERT_EQ(events.size(), 1u);
-  EXPECT_EQ(events[0].payload, "\x0a\x0b");
-  EXPECT_EQ(events[0].at, absl::FromUnixMillis(2500));
+  // It was open: version 3 keeps masked updates otherwise, and ends it.
+  EXPECT_EQ(rounds[0].status, RoundStatus::kAborted);
+  EXPECT_EQ(rounds[0].message, "aborted: the coordinator was updated during this round");
+  EXPECT_TRUE(store->RoundEvents(7).value().empty());
   EXPECT_EQ(store->LatestRelease(ReleaseKind::kCatalog, "base").value()->version, 4u);
   EXPECT_EQ(store->ListDevices().value().size(), 2u);
   EXPECT_TRUE(store->FindDevice("device-2").value()->is_revoked());

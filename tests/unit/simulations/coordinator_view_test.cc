@@ -71,7 +71,7 @@ class Recorder final : public WorldObserver {
       view_.stored.push_back(
           {event.device, kRequests + static_cast<size_t>(event.kind), event.payload.size()});
     }
-    const auto replayed = OpenRound::Restore(round.record, round.events);
+    const auto replayed = OpenRound::Restore(round.record, round.events, round.sums);
     ASSERT_TRUE(replayed.ok()) << replayed.status();
     view_.round = replayed->machine->description();
     view_.sum = replayed->machine->sum()->sum;
