@@ -25,9 +25,11 @@ inline constexpr size_t kMaxNameBytes = 128;          // names of tasks, release
 inline constexpr size_t kMaxDescriptionBytes = 4096;  // an encoded round description
 inline constexpr size_t kMaxManifestBytes = size_t{16} << 20;
 inline constexpr int kMaxManifestFiles = 64;
+inline constexpr int kMaxManifestDeltas = 16;
 inline constexpr uint32_t kChunkBytes = 1 << 20;  // release files are hashed in chunks of this size
 inline constexpr uint32_t kMaxFetchBytes = 1 << 20;                 // of one FetchChunk
 inline constexpr size_t kMaxTokenKeysBytes = 4096;                  // an issuer's published keys
+inline constexpr int kMaxLogQueryEntries = kMaxOfferedRounds;       // of one GetLogProof
 inline constexpr size_t kMaxMessageBytes = kMaxPackedBytes + 4096;  // any gRPC message
 
 }  // namespace lorikeet

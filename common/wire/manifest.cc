@@ -58,6 +58,26 @@ bool IsFileName(const std::string& name) {
          name != "manifest.json" && name != "manifest.sig";
 }
 
+absl::Status ParseChunkLengths(const json& object, ManifestFile* file) {
+  const auto lengths = object.find("chunk_lengths");
+  if (lengths == object.end()) return absl::OkStatus();
+  if (!lengths->is_array() || lengths->empty()) {
+    return absl::InvalidArgumentError("manifest: expected a list \"chunk_lengths\"");
+  }
+  uint64_t left = file->bytes;
+  for (const json& length : *lengths) {
+    if (!length.is_number_unsigned()) {
+      return absl::InvalidArgumentError("manifest: expected lengths of chunks");
+    }
+    const uint64_t bytes = length.get<uint64_t>();
+    RETURN_IF_ERROR(
+        CheckRange(bytes, 1, std::min<uint64_t>(left, file->chunk_bytes), "chunk length"));
+    file->chunk_lengths.push_back(static_cast<uint32_t>(bytes));
+    left -= bytes;
+  }
+  return CheckRange(left, 0, 0, "bytes behind the chunks");
+}
+
 absl::StatusOr<ManifestFile> ParseFile(const json& object) {
   ManifestFile file;
   ASSIGN_OR_RETURN(file.name, TextField(object, "name", kMaxNameBytes));
@@ -75,7 +95,10 @@ absl::StatusOr<ManifestFile> ParseFile(const json& object) {
   if (chunks == object.end() || !chunks->is_array()) {
     return absl::InvalidArgumentError("manifest: expected a list \"chunks\"");
   }
-  const uint64_t expected = file.bytes / chunk_bytes + (file.bytes % chunk_bytes != 0);
+  RETURN_IF_ERROR(ParseChunkLengths(object, &file));
+  const uint64_t expected = file.chunk_lengths.empty()
+                                ? file.bytes / chunk_bytes + (file.bytes % chunk_bytes != 0)
+                                : file.chunk_lengths.size();
   RETURN_IF_ERROR(CheckRange(chunks->size(), expected, expected, "count of chunks"));
   for (const json& chunk : *chunks) {
     if (!chunk.is_string()) return absl::InvalidArgumentError("manifest: expected chunk hashes");
@@ -102,6 +125,45 @@ absl::Status ParseFiles(const json& object, std::vector<ManifestFile>* files) {
     }
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<Hash256> HashField(const json& object, const char* field) {
+  ASSIGN_OR_RETURN(const std::string hex, TextField(object, field, 64));
+  RETURN_IF_ERROR(CheckHexHash(hex, field));
+  return HashFromHex(hex);
+}
+
+absl::Status ParseDeltas(const json& object, Manifest* manifest) {
+  const auto list = object.find("deltas");
+  if (list == object.end()) return absl::OkStatus();
+  if (!list->is_array()) return absl::InvalidArgumentError("manifest: expected a list \"deltas\"");
+  RETURN_IF_ERROR(CheckCount(static_cast<int64_t>(list->size()), kMaxManifestDeltas, "deltas"));
+  for (const json& entry : *list) {
+    if (!entry.is_object() || !entry.contains("file") || !entry["file"].is_object()) {
+      return absl::InvalidArgumentError("manifest: expected deltas with a \"file\"");
+    }
+    ManifestDelta& delta = manifest->deltas.emplace_back();
+    ASSIGN_OR_RETURN(delta.from, HashField(entry, "from"));
+    ASSIGN_OR_RETURN(delta.to, HashField(entry, "to"));
+    ASSIGN_OR_RETURN(delta.file, ParseFile(entry["file"]));
+    const auto is_target = [&](const ManifestFile& file) { return file.hash == delta.to; };
+    if (std::ranges::none_of(manifest->files, is_target)) {
+      return absl::InvalidArgumentError("manifest: expected a delta to one of its files");
+    }
+  }
+  return absl::OkStatus();
+}
+
+json ToJson(const ManifestFile& file) {
+  json chunks = json::array();
+  for (const Hash256& chunk : file.chunks) chunks.push_back(ToHex(chunk));
+  json object = {{"name", file.name},
+                 {"bytes", file.bytes},
+                 {"hash", ToHex(file.hash)},
+                 {"chunk_bytes", file.chunk_bytes},
+                 {"chunks", std::move(chunks)}};
+  if (!file.chunk_lengths.empty()) object["chunk_lengths"] = file.chunk_lengths;
+  return object;
 }
 
 absl::Status CheckExpectation(const Manifest& manifest, const ManifestExpectation& expectation) {
@@ -132,41 +194,78 @@ absl::Status CheckExpectation(const Manifest& manifest, const ManifestExpectatio
 
 }  // namespace
 
+uint32_t ManifestFile::ChunkLength(size_t chunk) const {
+  if (!chunk_lengths.empty()) return chunk_lengths[chunk];
+  const uint64_t offset = static_cast<uint64_t>(chunk) * chunk_bytes;
+  return static_cast<uint32_t>(std::min<uint64_t>(chunk_bytes, bytes - offset));
+}
+
+std::vector<uint64_t> ManifestFile::ChunkOffsets() const {
+  std::vector<uint64_t> offsets = {0};
+  for (size_t i = 0; i < chunks.size(); ++i) offsets.push_back(offsets.back() + ChunkLength(i));
+  return offsets;
+}
+
+const ManifestDelta* Manifest::DeltaFrom(const Hash256& installed) const {
+  if (files.size() != 1) return nullptr;
+  for (const ManifestDelta& delta : deltas) {
+    if (delta.from == installed && delta.to == files.front().hash) return &delta;
+  }
+  return nullptr;
+}
+
 ManifestFile DescribeFile(std::string name, std::span<const uint8_t> content) {
+  // Bytes in memory can be read, and equal lengths add up.
+  return DescribeFile(std::move(name), MemorySource(content), {}).value();
+}
+
+absl::StatusOr<ManifestFile> DescribeFile(std::string name, const ByteSource& content,
+                                          std::vector<uint32_t> chunk_lengths) {
   ManifestFile file;
   file.name = std::move(name);
   file.bytes = content.size();
-  file.hash = Blake2b(content);
-  for (size_t offset = 0; offset < content.size(); offset += file.chunk_bytes) {
-    const size_t length = std::min<size_t>(file.chunk_bytes, content.size() - offset);
-    file.chunks.push_back(Blake2b(content.subspan(offset, length)));
+  file.chunk_lengths = std::move(chunk_lengths);
+  const uint64_t count = file.chunk_lengths.empty()
+                             ? file.bytes / file.chunk_bytes + (file.bytes % file.chunk_bytes != 0)
+                             : file.chunk_lengths.size();
+  Hasher whole;
+  std::vector<uint8_t> chunk;
+  uint64_t offset = 0;
+  for (uint64_t i = 0; i < count; ++i) {
+    chunk.resize(file.ChunkLength(i));
+    RETURN_IF_ERROR(content.Read(offset, chunk));
+    offset += chunk.size();
+    whole.Update(chunk);
+    file.chunks.push_back(Blake2b(chunk));
   }
+  if (offset != file.bytes) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "%s: expected chunks of %d bytes together, got %d", file.name, file.bytes, offset));
+  }
+  file.hash = whole.Finish();
   return file;
 }
 
 std::string SerializeManifest(const Manifest& manifest) {
-  json files = json::array();
-  for (const ManifestFile& file : manifest.files) {
-    json chunks = json::array();
-    for (const Hash256& chunk : file.chunks) chunks.push_back(ToHex(chunk));
-    files.push_back({{"name", file.name},
-                     {"bytes", file.bytes},
-                     {"hash", ToHex(file.hash)},
-                     {"chunk_bytes", file.chunk_bytes},
-                     {"chunks", std::move(chunks)}});
+  json files = json::array(), deltas = json::array();
+  for (const ManifestFile& file : manifest.files) files.push_back(ToJson(file));
+  for (const ManifestDelta& delta : manifest.deltas) {
+    deltas.push_back(
+        {{"from", ToHex(delta.from)}, {"to", ToHex(delta.to)}, {"file", ToJson(delta.file)}});
   }
   const auto format_time = [](absl::Time time) {
     return absl::FormatTime(absl::RFC3339_sec, time, absl::UTCTimeZone());
   };
-  const json document = {{"format", kReleaseFormat},
-                         {"kind", ReleaseKindName(manifest.kind)},
-                         {"name", manifest.name},
-                         {"version", manifest.version},
-                         {"base_fingerprint", manifest.base_fingerprint},
-                         {"created", format_time(manifest.created)},
-                         {"expires", format_time(manifest.expires)},
-                         {"parent", manifest.parent},
-                         {"files", std::move(files)}};
+  json document = {{"format", kReleaseFormat},
+                   {"kind", ReleaseKindName(manifest.kind)},
+                   {"name", manifest.name},
+                   {"version", manifest.version},
+                   {"base_fingerprint", manifest.base_fingerprint},
+                   {"created", format_time(manifest.created)},
+                   {"expires", format_time(manifest.expires)},
+                   {"parent", manifest.parent},
+                   {"files", std::move(files)}};
+  if (!deltas.empty()) document["deltas"] = std::move(deltas);
   return document.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
@@ -195,7 +294,14 @@ absl::StatusOr<Manifest> ParseManifest(const std::string& text) {
   ASSIGN_OR_RETURN(manifest.parent, TextField(document, "parent", 64));
   if (!manifest.parent.empty()) RETURN_IF_ERROR(CheckHexHash(manifest.parent, "parent"));
   RETURN_IF_ERROR(ParseFiles(document, &manifest.files));
+  RETURN_IF_ERROR(ParseDeltas(document, &manifest));
   return manifest;
+}
+
+std::string TargetName(ReleaseKind kind, std::string_view base_fingerprint) {
+  std::string name(ReleaseKindName(kind));
+  if (!base_fingerprint.empty()) name.append("/").append(base_fingerprint);
+  return name;
 }
 
 SignedManifest SignManifest(const Manifest& manifest, const SigningKey& key) {
@@ -228,8 +334,7 @@ absl::Status VerifyFileChunk(const ManifestFile& file, size_t chunk_index,
     return absl::OutOfRangeError(absl::StrFormat("%s: expected a chunk under %d, got %d", file.name,
                                                  file.chunks.size(), chunk_index));
   }
-  const uint64_t offset = static_cast<uint64_t>(chunk_index) * file.chunk_bytes;
-  const uint64_t expected = std::min<uint64_t>(file.chunk_bytes, file.bytes - offset);
+  const uint32_t expected = file.ChunkLength(chunk_index);
   if (chunk.size() != expected || Blake2b(chunk) != file.chunks[chunk_index]) {
     return absl::DataLossError(
         absl::StrFormat("%s: chunk %d (%d bytes, expected %d) does not have the signed hash",
@@ -239,11 +344,15 @@ absl::Status VerifyFileChunk(const ManifestFile& file, size_t chunk_index,
 }
 
 absl::Status VerifyFile(const ManifestFile& file, std::span<const uint8_t> content) {
+  return VerifyFile(file, MemorySource(content));
+}
+
+absl::Status VerifyFile(const ManifestFile& file, const ByteSource& content) {
   if (content.size() != file.bytes) {
     return absl::DataLossError(
         absl::StrFormat("%s: expected %d bytes, got %d", file.name, file.bytes, content.size()));
   }
-  const Hash256 hash = Blake2b(content);
+  ASSIGN_OR_RETURN(const Hash256 hash, HashOf(content));
   if (hash == file.hash) return absl::OkStatus();
   return absl::DataLossError(
       absl::StrFormat("%s: expected hash %s, got %s", file.name, ToHex(file.hash), ToHex(hash)));

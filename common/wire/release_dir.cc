@@ -57,8 +57,8 @@ absl::StatusOr<Manifest> VerifyReleaseDir(const std::string& directory,
   ASSIGN_OR_RETURN(const SignedManifest signed_manifest, ReadReleaseDir(directory));
   ASSIGN_OR_RETURN(Manifest manifest, VerifyManifest(signed_manifest, expectation));
   for (const ManifestFile& file : manifest.files) {
-    ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(absl::StrCat(directory, "/", file.name)));
-    RETURN_IF_ERROR(VerifyFile(file, mapped->bytes()));
+    ASSIGN_OR_RETURN(const auto content, FileSource::Open(absl::StrCat(directory, "/", file.name)));
+    RETURN_IF_ERROR(VerifyFile(file, *content));
   }
   return manifest;
 }

@@ -8,6 +8,8 @@
 #include "common/base/file.h"
 #include "common/base/random.h"
 #include "common/base/strings.h"
+#include "common/gguf/writer.h"
+#include "common/wire/tensor_chunks.h"
 #include "tests/support/shared_data.h"
 
 namespace lorikeet {
@@ -122,6 +124,54 @@ TEST_F(ManifestTest, ChunksAreVerifiedOneByOne) {
   EXPECT_EQ(VerifyFileChunk(file, 1, bytes.last(9)).code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(VerifyFileChunk(file, 1, bytes.subspan(1, 10)).code(), absl::StatusCode::kDataLoss);
   EXPECT_EQ(VerifyFileChunk(file, 2, bytes.first(10)).code(), absl::StatusCode::kOutOfRange);
+}
+
+// A large tensor has chunks of its own, small neighbours share one, and so does the head.
+TEST_F(ManifestTest, ChunksBeginWhereTensorsBegin) {
+  GgufWriter writer;
+  writer.AddString("general.name", "chunks");
+  const std::vector<float> small(64, 1), large(700, 2);
+  writer.AddTensor("a.small", {64}, small);
+  writer.AddTensor("b.large", {700}, large);
+  writer.AddTensor("c.small", {64}, small);
+  writer.AddTensor("d.small", {64}, small);
+  const std::string path = MakeTempDir("chunks") + "/model.gguf";
+  ASSERT_TRUE(writer.Write(path).ok());
+  const uint32_t head = static_cast<uint32_t>(writer.SerializeHead().size());
+  const auto lengths = TensorChunkLengths(path, 1024);
+  ASSERT_TRUE(lengths.ok()) << lengths.status();
+  EXPECT_THAT(*lengths, testing::ElementsAre(head, 256, 1024, 1024, 768, 512));
+  const auto source = FileSource::Open(path);
+  manifest_.files = {*DescribeFile("model.gguf", **source, *lengths)};
+  const auto parsed = ParseManifest(SerializeManifest(manifest_));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->files[0].chunk_lengths, *lengths);
+  EXPECT_EQ(parsed->files[0].ChunkOffsets().back(), manifest_.files[0].bytes);
+  const std::string content = *ReadFile(path);
+  EXPECT_TRUE(VerifyFileChunk(parsed->files[0], 1, AsBytes(content).subspan(head, 256)).ok());
+  EXPECT_TRUE(VerifyFile(parsed->files[0], **source).ok());
+  for (const nlohmann::json& bad :
+       {nlohmann::json({head, 256, 1024, 1024, 768, 511}), nlohmann::json({head, 256, 1024, 1024}),
+        nlohmann::json({head, 256, 2048, 0, 768, 512}), nlohmann::json("all"),
+        nlohmann::json({head, 256, -1, 1024, 768, 512})}) {
+    nlohmann::json document = nlohmann::json::parse(SerializeManifest(manifest_));
+    document["files"][0]["chunk_lengths"] = bad;
+    EXPECT_EQ(ParseManifest(document.dump()).status().code(), absl::StatusCode::kInvalidArgument)
+        << bad;
+  }
+}
+
+TEST_F(ManifestTest, DeltasLeadToItsFile) {
+  const ManifestFile delta = DescribeFile("model.delta", AsBytes("difference"));
+  manifest_.deltas = {{.from = Hash256{1}, .to = manifest_.files[0].hash, .file = delta}};
+  const auto parsed = ParseManifest(SerializeManifest(manifest_));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  ASSERT_NE(parsed->DeltaFrom(Hash256{1}), nullptr);
+  EXPECT_EQ(parsed->DeltaFrom(Hash256{1})->file.hash, delta.hash);
+  EXPECT_EQ(parsed->DeltaFrom(Hash256{2}), nullptr);
+  manifest_.deltas[0].to = Hash256{9};
+  EXPECT_EQ(ParseManifest(SerializeManifest(manifest_)).status().code(),
+            absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ManifestTest, ReleaseDirectoryIsVerifiedWithItsFiles) {
