@@ -4,6 +4,7 @@
 #include <array>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 
@@ -60,7 +61,7 @@ absl::Status VerifyTreeHead(const TreeHead& head, std::span<const Ed25519PublicK
   return absl::DataLossError("log: the signature does not fit the head");
 }
 
-absl::Status CheckEvidence(const LogEntry& entry, const LogEvidence& evidence,
+absl::Status CheckEvidence(std::span<const LogEntry> entries, const LogEvidence& evidence,
                            const std::optional<TreeHead>& last,
                            std::span<const Ed25519PublicKey> keys) {
   RETURN_IF_ERROR(VerifyTreeHead(evidence.head, keys));
@@ -69,9 +70,17 @@ absl::Status CheckEvidence(const LogEntry& entry, const LogEvidence& evidence,
   } else if (!evidence.consistency.empty()) {
     return absl::InvalidArgumentError("log: expected no proof of consistency at the first look");
   }
-  return Annotate(
-      VerifyInclusion(LeafOf(entry), evidence.index, evidence.head.tree, evidence.inclusion),
-      LogEntryKindName(entry.kind));
+  if (evidence.places.size() != entries.size()) {
+    return absl::InvalidArgumentError(absl::StrFormat("log: expected proofs for %d entries, got %d",
+                                                      entries.size(), evidence.places.size()));
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const LogPlace& place = evidence.places[i];
+    RETURN_IF_ERROR(Annotate(
+        VerifyInclusion(LeafOf(entries[i]), place.index, evidence.head.tree, place.inclusion),
+        LogEntryKindName(entries[i].kind)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace lorikeet

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -51,20 +52,28 @@ TreeHead SignTreeHead(const TreeRootOf& tree, absl::Time time, const SigningKey&
 // PERMISSION_DENIED: not by one of `keys`; DATA_LOSS: bad signature.
 absl::Status VerifyTreeHead(const TreeHead& head, std::span<const Ed25519PublicKey> keys);
 
-// What comes with a release or a round.
+// Where an entry is in the tree of a head.
+struct LogPlace {
+  uint64_t index = 0;
+  MerkleProof inclusion;
+
+  friend bool operator==(const LogPlace&, const LogPlace&) = default;
+};
+// What a device is shown with a release, or with all rounds that it is offered at once.
 struct LogEvidence {
   TreeHead head;
-  uint64_t index = 0;       // of the entry
-  MerkleProof inclusion;    // of the entry in the head's tree
-  MerkleProof consistency;  // of the tree that was remembered with the head's
+  MerkleProof consistency;       // of the tree that was remembered with the head's
+  std::vector<LogPlace> places;  // of the entries, in the order in which they were asked for
+
+  friend bool operator==(const LogEvidence&, const LogEvidence&) = default;
 };
 
-// Whether `entry` is in the log that continues the one remembered (`last`; absent: the first look).
-// When OK, evidence.head is to be remembered before the entry is used.
-// PERMISSION_DENIED: the head is by another key; DATA_LOSS: bad signature, the entry is not in, or
+// Whether all `entries` are in the log that continues the one remembered (`last`; absent: the first
+// look).  When OK, evidence.head is to be remembered before an entry is used.
+// PERMISSION_DENIED: the head is by another key; DATA_LOSS: bad signature, an entry is not in, or
 // the log is not the one remembered; FAILED_PRECONDITION: it is shorter; INVALID_ARGUMENT:
 // malformed.
-absl::Status CheckEvidence(const LogEntry& entry, const LogEvidence& evidence,
+absl::Status CheckEvidence(std::span<const LogEntry> entries, const LogEvidence& evidence,
                            const std::optional<TreeHead>& last,
                            std::span<const Ed25519PublicKey> keys);
 

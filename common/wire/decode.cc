@@ -81,6 +81,18 @@ absl::StatusOr<BatchEvaluation> DecodeBatchEvaluation(std::string_view bytes) {
 absl::StatusOr<SignedTokenKeys> DecodeSignedTokenKeys(std::string_view bytes) {
   return DecodeAs<proto::GetTokenKeysResponse>(bytes, "token keys response");
 }
+absl::StatusOr<TrustQuery> DecodeTrustQuery(std::string_view bytes) {
+  return DecodeAs<proto::GetTrustRequest>(bytes, "trust request");
+}
+absl::StatusOr<TrustUpdate> DecodeTrustUpdate(std::string_view bytes) {
+  return DecodeAs<proto::GetTrustResponse>(bytes, "trust response");
+}
+absl::StatusOr<LogQuery> DecodeLogQuery(std::string_view bytes) {
+  return DecodeAs<proto::GetLogProofRequest>(bytes, "log proof request");
+}
+absl::StatusOr<LogEvidence> DecodeLogEvidence(std::string_view bytes) {
+  return DecodeAs<proto::GetLogProofResponse>(bytes, "log proof response");
+}
 
 absl::StatusOr<RoundDescription> DecodeRoundDescription(std::string_view bytes) {
   ASSIGN_OR_RETURN(const auto message, Parse<proto::RoundDescription>(bytes, "round description",

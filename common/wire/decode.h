@@ -30,6 +30,11 @@ absl::StatusOr<IssueRequest> DecodeIssueRequest(std::string_view bytes);
 absl::StatusOr<BatchEvaluation> DecodeBatchEvaluation(std::string_view bytes);
 // Unverified: see VerifyTokenKeys.
 absl::StatusOr<SignedTokenKeys> DecodeSignedTokenKeys(std::string_view bytes);
+// Unverified: see TrustState and CheckEvidence.
+absl::StatusOr<TrustQuery> DecodeTrustQuery(std::string_view bytes);
+absl::StatusOr<TrustUpdate> DecodeTrustUpdate(std::string_view bytes);
+absl::StatusOr<LogQuery> DecodeLogQuery(std::string_view bytes);
+absl::StatusOr<LogEvidence> DecodeLogEvidence(std::string_view bytes);
 // Sets the session in secagg to BLAKE2b-256 of `bytes`.  FAILED_PRECONDITION: another protocol
 // version. Does not verify a signature: devices call VerifyRoundDescription (sign_round.h).
 absl::StatusOr<RoundDescription> DecodeRoundDescription(std::string_view bytes);

@@ -58,5 +58,11 @@ std::string Encode(const BatchEvaluation& evaluation) {
 std::string Encode(const SignedTokenKeys& keys) {
   return EncodeAs<proto::GetTokenKeysResponse>(keys);
 }
+std::string Encode(const TrustQuery& query) { return EncodeAs<proto::GetTrustRequest>(query); }
+std::string Encode(const TrustUpdate& update) { return EncodeAs<proto::GetTrustResponse>(update); }
+std::string Encode(const LogQuery& query) { return EncodeAs<proto::GetLogProofRequest>(query); }
+std::string Encode(const LogEvidence& evidence) {
+  return EncodeAs<proto::GetLogProofResponse>(evidence);
+}
 
 }  // namespace lorikeet

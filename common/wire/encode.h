@@ -31,6 +31,10 @@ std::string Encode(const JoinRequest& request);
 std::string Encode(const IssueRequest& request);
 std::string Encode(const BatchEvaluation& evaluation);
 std::string Encode(const SignedTokenKeys& keys);
+std::string Encode(const TrustQuery& query);
+std::string Encode(const TrustUpdate& update);
+std::string Encode(const LogQuery& query);
+std::string Encode(const LogEvidence& evidence);
 
 }  // namespace lorikeet
 

@@ -21,6 +21,7 @@
 #include "common/secagg/messages.h"
 #include "common/tokens/token.h"
 #include "common/wire/round.h"
+#include "common/wire/trust_messages.h"
 
 namespace lorikeet {
 

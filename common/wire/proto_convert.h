@@ -42,6 +42,10 @@ void ToProto(const Token& from, proto::Token* to);
 void ToProto(const SignedTokenKeys& from, proto::GetTokenKeysResponse* to);
 void ToProto(const IssueRequest& from, proto::IssueTokensRequest* to);
 void ToProto(const BatchEvaluation& from, proto::IssueTokensResponse* to);
+void ToProto(const TrustQuery& from, proto::GetTrustRequest* to);
+void ToProto(const TrustUpdate& from, proto::GetTrustResponse* to);
+void ToProto(const LogQuery& from, proto::GetLogProofRequest* to);
+void ToProto(const LogEvidence& from, proto::GetLogProofResponse* to);
 
 // Once a process: protobuf prints a line to stderr for every malformed message; our errors say it
 // once, to whom it concerns.  Thread-safe, may be repeated.
@@ -74,6 +78,12 @@ absl::StatusOr<Token> FromProto(const proto::Token& from);
 absl::StatusOr<SignedTokenKeys> FromProto(const proto::GetTokenKeysResponse& from);
 absl::StatusOr<IssueRequest> FromProto(const proto::IssueTokensRequest& from);
 absl::StatusOr<BatchEvaluation> FromProto(const proto::IssueTokensResponse& from);
+// Nothing of what these four carry is to be believed before common/trust and common/transparency
+// accepted it.
+absl::StatusOr<TrustQuery> FromProto(const proto::GetTrustRequest& from);
+absl::StatusOr<TrustUpdate> FromProto(const proto::GetTrustResponse& from);
+absl::StatusOr<LogQuery> FromProto(const proto::GetLogProofRequest& from);
+absl::StatusOr<LogEvidence> FromProto(const proto::GetLogProofResponse& from);
 
 }  // namespace lorikeet
 

@@ -38,8 +38,7 @@ class MemoryLog final : public MerkleNodes {
                        absl::Time now) {
     LogEvidence evidence;
     evidence.head = SignTreeHead(Tree(), now, key);
-    evidence.index = index;
-    evidence.inclusion = InclusionProof(index, size_, *this).value();
+    evidence.places = {{index, InclusionProof(index, size_, *this).value()}};
     if (last) evidence.consistency = ConsistencyProof(last->tree.size, size_, *this).value();
     return evidence;
   }

@@ -22,7 +22,7 @@ LogEntry Release(std::string_view name) { return LogEntryOf(LogEntryKind::kRelea
 // A device: the head it remembers, and what it accepts.
 struct Device {
   absl::Status See(const LogEntry& entry, const LogEvidence& evidence) {
-    const absl::Status status = CheckEvidence(entry, evidence, last, keys);
+    const absl::Status status = CheckEvidence({&entry, 1}, evidence, last, keys);
     if (status.ok()) last = evidence.head;
     return status;
   }
@@ -102,6 +102,26 @@ TEST_F(ReleaseLogTest, ALogThatForgetsIsNoticed) {
   EXPECT_NE(Message(status).find("expected at least 4 entries, got 3"), std::string::npos);
 }
 
+// All rounds that are offered are asked for at once: which one a device joins, it does not say.
+TEST_F(ReleaseLogTest, SeveralEntriesAreProvenTogetherOrNotAtAll) {
+  std::vector<LogEntry> entries;
+  for (int i = 0; i < 6; ++i) {
+    entries.push_back(LogEntryOf(LogEntryKind::kRound, std::to_string(i)));
+    log_.Append(LeafOf(entries.back()));
+  }
+  LogEvidence evidence = Evidence(log_, 0);
+  evidence.places.clear();
+  for (uint64_t i = 0; i < 6; ++i) {
+    evidence.places.push_back({i, InclusionProof(i, 6, log_).value()});
+  }
+  const auto check = [&] { return CheckEvidence(entries, evidence, std::nullopt, device_.keys); };
+  EXPECT_TRUE(check().ok()) << check();
+  evidence.places[4].inclusion = evidence.places[5].inclusion;
+  EXPECT_TRUE(absl::IsDataLoss(check())) << check();
+  evidence.places.pop_back();
+  EXPECT_TRUE(absl::IsInvalidArgument(check())) << check();
+}
+
 TEST_F(ReleaseLogTest, HeadsBySomebodyElseAreRefused) {
   const uint64_t index = Append(log_, "a");
   const SigningKey stranger = Key(2);
@@ -129,7 +149,8 @@ TEST_F(ReleaseLogTest, EveryFlippedBitOfAHeadIsNoticed) {
   const uint64_t index = Append(log_, "a");
   const LogEvidence good = Evidence(log_, index);
   const auto refused = [&](const LogEvidence& evidence) {
-    return !CheckEvidence(Release("a"), evidence, std::nullopt, device_.keys).ok();
+    const LogEntry entry = Release("a");
+    return !CheckEvidence({&entry, 1}, evidence, std::nullopt, device_.keys).ok();
   };
   for (int bit = 0; bit < 64; ++bit) {
     LogEvidence evidence = good;
