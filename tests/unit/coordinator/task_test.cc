@@ -30,13 +30,11 @@ CatalogShape Shape() {
 
 TEST(TaskConfigTest, ACountIsClearAboveThreeDeviationsOfItsNoise) {
   TaskConfig task;
-  task.noise_multiplier = 2.0;
   task.count_weight = 0.5;
-  EXPECT_DOUBLE_EQ(ClearCount(task), 12.0);
-  task.noise_multiplier = 0.01;
-  EXPECT_DOUBLE_EQ(ClearCount(task), 2.0);  // one device is never a group
-  task.min_count = 0.5;                     // unless the task says so
-  EXPECT_DOUBLE_EQ(ClearCount(task), 0.5);
+  EXPECT_DOUBLE_EQ(ClearCount(task, 2.0), 12.0);
+  EXPECT_DOUBLE_EQ(ClearCount(task, 0.01), 2.0);  // one device is never a group
+  task.min_count = 0.5;                           // unless the task says so
+  EXPECT_DOUBLE_EQ(ClearCount(task, 0.01), 0.5);
 }
 
 TEST(TaskConfigTest, ComesBackFromJson) {
@@ -107,12 +105,12 @@ TEST(DescribeRoundTest, LargeCohortsGetASparseGraph) {
 TEST(DescribeRoundTest, RotationSeedsAreFresh) {
   SeededRandom random("describe", 1);
   const absl::Time now = absl::FromUnixSeconds(1700000000);
-  const auto first = DescribeRound(StrictTask(), Shape(), 1, now, &random);
-  const auto second = DescribeRound(StrictTask(), Shape(), 2, now, &random);
+  const auto first = DescribeSweep(StrictTask(), Shape(), 1, now, &random);
+  const auto second = DescribeSweep(StrictTask(), Shape(), 2, now, &random);
   ASSERT_TRUE(first.ok() && second.ok()) << first.status();
-  EXPECT_NE(first->encoding.rotation_seed, second->encoding.rotation_seed);
-  EXPECT_NE(first->secagg.session, second->secagg.session);
-  EXPECT_EQ(first->advertise_until, now + absl::Minutes(10));
+  EXPECT_NE(first->front().encoding.rotation_seed, second->front().encoding.rotation_seed);
+  EXPECT_NE(first->front().secagg.session, second->front().secagg.session);
+  EXPECT_EQ(first->front().advertise_until, now + absl::Minutes(10));
 }
 
 TEST(UpdateMergeTest, ReleasesNothingThatIsMostlyNoise) {
@@ -145,9 +143,9 @@ TEST(DescribeRoundTest, NoiseKindIsStatedAndAccountedFor) {
   EXPECT_EQ(round->encoding.noise, NoiseKind::kDiscreteGaussian);
   EXPECT_NE(round->epsilon, PlanRound(StrictTask(), Shape())->epsilon);
   SeededRandom random("describe", 1);
-  const auto told = DescribeRound(task, Shape(), 1, absl::FromUnixSeconds(1700000000), &random);
+  const auto told = DescribeSweep(task, Shape(), 1, absl::FromUnixSeconds(1700000000), &random);
   ASSERT_TRUE(told.ok()) << told.status();
-  EXPECT_EQ(told->encoding.noise, NoiseKind::kDiscreteGaussian);
+  EXPECT_EQ(told->front().encoding.noise, NoiseKind::kDiscreteGaussian);
   task.noise = "gaussian";
   EXPECT_FALSE(CheckTaskConfig(task).ok());
 }

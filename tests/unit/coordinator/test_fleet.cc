@@ -27,6 +27,8 @@ TaskConfig FleetTask(const FleetOptions& options, const std::string& base) {
   task.cohort_max = options.cohort_max;
   task.corrupt_fraction = 0;
   task.noise_multiplier = options.noise_multiplier;
+  task.noise = options.noise;
+  task.separation = options.separation;
   task.epsilon_budget = options.epsilon_budget;
   task.demonstration = true;
   task.tokens = options.tokens ? "required" : "off";

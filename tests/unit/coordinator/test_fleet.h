@@ -36,6 +36,8 @@ struct FleetOptions {
   double epsilon_budget = 1e9;
   int devices = 6;
   bool tokens = false;  // the task requires them
+  std::string noise = "skellam";
+  int separation = 1;  // of central noise
 };
 
 class TestFleet {
@@ -56,6 +58,7 @@ class TestFleet {
   }
   SqliteStore& store() { return *store_; }
   BlobStore& blobs() { return *blobs_; }
+  std::string store_path() const { return directory_ + "/store.sqlite"; }
   ManualClock& clock() { return clock_; }
   const SigningKey& key() const { return key_; }
   const std::string& directory() const { return directory_; }
