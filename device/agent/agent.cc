@@ -40,6 +40,9 @@ Agent::Agent(AgentOptions options, const Clock* clock, RandomSource* random, Age
       random_(random),
       store_(store),
       state_(std::move(state)) {
+  state_.ledger.terms = {.max_total_epsilon = options_.policy.max_total_epsilon,
+                         .delta = options_.policy.max_delta,
+                         .assumed_corrupt_fraction = options_.policy.assumed_corrupt_fraction};
   if (options_.issuer_key && options_.policy.federate) {
     purse_.emplace(*options_.issuer_key, &state_, store_, random_);
   }
@@ -322,13 +325,13 @@ void Agent::HandleOffer(const AgentResponse& response) {
     return Wait(options_.poll_interval * Jitter());
   }
   const auto& offer = std::get<RoundOffer>(response.answer);
-  if (!offer.round) {
+  if (offer.rounds.empty()) {
     if (options_.once) return Stop(absl::OkStatus());
     return Wait(
         std::min(std::max(offer.retry_after, options_.step_interval), options_.poll_interval) *
         Jitter());
   }
-  const auto round = VerifyRoundDescription(*offer.round, options_.coordinator_key);
+  const auto round = VerifyRoundDescription(offer.rounds[0], options_.coordinator_key);
   const absl::Status allowed = round.ok() ? CheckAndCharge(*round) : round.status();
   if (phase_ == Phase::kStopped) return;
   if (!allowed.ok()) {
@@ -344,7 +347,8 @@ void Agent::HandleOffer(const AgentResponse& response) {
 absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
   ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(content));
-  RETURN_IF_ERROR(CheckRound(round, options_.policy, state_, catalog, clock_->Now()));
+  ASSIGN_OR_RETURN(LedgerEntry charge,
+                   CheckRound(round, options_.policy, state_, catalog, clock_->Now()));
   if (catalog.FindPersona(state_.personal->contributes_to) < 0) {
     return absl::FailedPreconditionError(
         "round left out: no persona fits this owner, so there is nothing to add");
@@ -355,11 +359,11 @@ absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
           "round left out: it asks for an anonymous token, and no issuer is known");
     }
     RETURN_IF_ERROR(purse_->CanMeet(*round.token));
-    taken_token_ = purse_->Take(*round.token);
   }
+  RETURN_IF_ERROR(state_.ledger.Charge(std::move(charge)));
+  if (round.token) taken_token_ = purse_->Take(*round.token);
   state_.joined.push_back(round.secagg.session);
   if (state_.joined.size() > kRememberedSessions) state_.joined.erase(state_.joined.begin());
-  state_.epsilon_spent += round.epsilon;
   return Save() ? absl::OkStatus() : absl::UnavailableError("agent state could not be saved");
 }
 
@@ -429,6 +433,8 @@ void Agent::HandlePoll(const PollResult& poll) {
                       absl::StrFormat("round %d left: %s", number, Message(request.status())));
   }
   if (*request) {
+    // Before it is handed out: from here on nothing is refunded.
+    if (participant_->contribution_sent() && !MarkContributed()) return;
     Report("step", absl::StrFormat("round %d: %s", number, RequestName(**request)));
     return Call(**std::move(request));
   }
@@ -440,10 +446,19 @@ void Agent::HandlePoll(const PollResult& poll) {
        Jitter());
 }
 
+bool Agent::MarkContributed() {
+  const SessionId& session = participant_->round().secagg.session;
+  if (state_.ledger.Find(session)->status == ChargeStatus::kContributed) return true;
+  LORIKEET_CHECK(state_.ledger.SetStatus(session, ChargeStatus::kContributed).ok());
+  return Save();
+}
+
 void Agent::LeaveRound(std::string_view kind, const std::string& message) {
   if (participant_ != nullptr && !participant_->contribution_sent()) {
     // Nothing of this owner left the device, so nothing was spent.
-    state_.epsilon_spent = std::max(0.0, state_.epsilon_spent - participant_->round().epsilon);
+    const absl::Status refunded =
+        state_.ledger.SetStatus(participant_->round().secagg.session, ChargeStatus::kRefunded);
+    LORIKEET_CHECK(refunded.ok());
     if (!Save()) return;
   }
   participant_.reset();

@@ -166,6 +166,8 @@ class Agent {
   absl::StatusOr<std::unique_ptr<RoundParticipant>> MakeParticipant(const RoundDescription& round);
   void HandleRound(const AgentResponse& response);
   void HandlePoll(const PollResult& poll);
+  // In the ledger, durably; false: the agent has stopped.
+  bool MarkContributed();
   void LeaveRound(std::string_view kind, const std::string& message);
   bool StopIsDue() const;
   std::string BaseFingerprint() const;

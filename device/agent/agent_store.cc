@@ -19,6 +19,7 @@
 #include "common/base/strings.h"
 #include "common/crypto/secret_file.h"
 #include "common/secagg/one_time_keys.h"
+#include "device/agent/device_ledger_json.h"
 
 namespace lorikeet {
 namespace {
@@ -26,7 +27,8 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int kStateFormat = 1;
+constexpr int kStateFormat = 2;
+constexpr int kOldestFormat = 1;  // had a sum of epsilons for a ledger
 constexpr std::string_view kSeedKind = "one-time-keys-seed";
 
 json ToJson(const InstalledRelease& release) {
@@ -122,9 +124,10 @@ absl::Status TokensFrom(const json& j, AgentState* state) {
 
 absl::StatusOr<AgentState> StateFrom(const json& j) {
   AgentState state;
-  if (j.at("format").get<int>() != kStateFormat) {
+  const int format = j.at("format").get<int>();
+  if (format < kOldestFormat || format > kStateFormat) {
     return absl::DataLossError(
-        absl::StrFormat("expected format %d, got %d", kStateFormat, j.at("format").get<int>()));
+        absl::StrFormat("expected format %d to %d, got %d", kOldestFormat, kStateFormat, format));
   }
   if (j.contains("base")) {
     ASSIGN_OR_RETURN(state.base, ReleaseFrom(j.at("base")));
@@ -139,7 +142,12 @@ absl::StatusOr<AgentState> StateFrom(const json& j) {
   }
   state.rounds_done = j.at("rounds_done").get<int>();
   state.last_round_catalog = j.at("last_round_catalog").get<uint64_t>();
-  state.epsilon_spent = j.at("epsilon_spent").get<double>();
+  if (format == kOldestFormat) {
+    state.ledger =
+        CarriedOver(j.at("epsilon_spent").get<double>(), static_cast<int64_t>(state.joined.size()));
+  } else {
+    ASSIGN_OR_RETURN(state.ledger, LedgerFromJson(j.at("ledger")));
+  }
   if (j.contains("tokens")) RETURN_IF_ERROR(TokensFrom(j.at("tokens"), &state));
   return state;
 }
@@ -149,7 +157,7 @@ json ToJson(const AgentState& state) {
             {"joined", json::array()},
             {"rounds_done", state.rounds_done},
             {"last_round_catalog", state.last_round_catalog},
-            {"epsilon_spent", state.epsilon_spent},
+            {"ledger", LedgerToJson(state.ledger)},
             {"tokens", TokensToJson(state)}};
   if (state.base) j["base"] = ToJson(*state.base);
   if (state.catalog) j["catalog"] = ToJson(*state.catalog);

@@ -17,6 +17,7 @@
 #include "common/secagg/messages.h"
 #include "common/tokens/token_keys.h"
 #include "common/wire/manifest.h"
+#include "device/agent/device_ledger.h"
 
 namespace lorikeet {
 
@@ -56,7 +57,7 @@ struct AgentState {
       joined;  // sessions this device advertised keys in, oldest first; never joined again
   int rounds_done = 0;
   uint64_t last_round_catalog = 0;  // catalog version that the last finished round started from
-  double epsilon_spent = 0;         // sum over joined rounds (basic composition)
+  DeviceLedger ledger;              // of the joined rounds
   std::vector<PurseToken> tokens;
   TokenKeyMemory token_keys;      // what the issuer has shown
   uint64_t next_token_epoch = 0;  // tokens of earlier epochs were asked for

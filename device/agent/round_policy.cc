@@ -11,10 +11,14 @@
 namespace lorikeet {
 namespace {
 
-absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& policy,
-                         const AgentState& state) {
+absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& policy) {
   if (!policy.federate) {
     return absl::PermissionDeniedError("round refused: the owner has not allowed federated rounds");
+  }
+  if (round.central && !policy.allow_central_noise) {
+    return absl::PermissionDeniedError(
+        "round refused: its noise is the coordinator's, which sees the sum before it adds any, and "
+        "the owner has not allowed that");
   }
   if (round.demonstration) {
     return policy.allow_demonstration ? absl::OkStatus()
@@ -35,11 +39,6 @@ absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& polic
   if (!(round.delta <= policy.max_delta)) {
     return absl::PermissionDeniedError(absl::StrFormat(
         "round refused: expected delta of at most %g, got %g", policy.max_delta, round.delta));
-  }
-  if (state.epsilon_spent + round.epsilon > policy.max_total_epsilon) {
-    return absl::PermissionDeniedError(absl::StrFormat(
-        "round refused: epsilon %g would bring this device to %g, over its limit of %g",
-        round.epsilon, state.epsilon_spent + round.epsilon, policy.max_total_epsilon));
   }
   return absl::OkStatus();
 }
@@ -65,24 +64,49 @@ absl::Status CheckInstalled(const RoundDescription& round, const AgentState& sta
   return absl::OkStatus();
 }
 
+bool Covers(double stated, double epsilon) {
+  return std::isfinite(epsilon) && stated >= epsilon - 1e-6 * std::max(1.0, epsilon);
+}
+
 // The stated epsilon must cover what the stated noise gives for the fewest survivors that the round
-// allows.  It may be more: a coordinator that reckons with corrupt devices, which add no noise,
-// states more, and more is charged.
-absl::Status CheckPrivacyFigures(const RoundDescription& round) {
-  ASSIGN_OR_RETURN(const double epsilon, RoundEpsilon(round.encoding, round.secagg.cohort_min,
-                                                      /*rounds=*/1, round.delta));
-  if (!std::isfinite(epsilon) || !(round.epsilon >= epsilon - 1e-6 * std::max(1.0, epsilon))) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "round refused: it states epsilon %g, but its noise gives %g", round.epsilon, epsilon));
+// allows, less those that this owner takes for corrupt.  It may be more: a coordinator that reckons
+// with more of them states more, and more is charged.
+absl::Status CheckPrivacyFigures(const RoundDescription& round, const RoundPolicy& policy,
+                                 const LedgerEntry& charge) {
+  const double corrupt = round.demonstration ? 0 : policy.assumed_corrupt_fraction;
+  ASSIGN_OR_RETURN(const LedgerEntry least, ChargeFor(round, corrupt, charge.at));
+  if (Covers(round.epsilon, least.own_epsilon) && std::isfinite(charge.own_epsilon)) {
+    return absl::OkStatus();
   }
-  return absl::OkStatus();
+  if (round.central) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("round refused: it states epsilon %g, but the noise of its mechanism gives "
+                        "%g",
+                        round.epsilon, least.own_epsilon));
+  }
+  return absl::InvalidArgumentError(absl::StrFormat(
+      "round refused: it states epsilon %g, but its noise gives %g: of the %d survivors at least, "
+      "this device counts on %d to be honest",
+      round.epsilon, least.own_epsilon, least.cohort_min, least.honest_survivors));
+}
+
+// Over all rounds of all tasks that this device has joined.
+absl::Status CheckTotal(const RoundPolicy& policy, const AgentState& state,
+                        const LedgerEntry& charge) {
+  if (charge.demonstration) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const LedgerTotal total, TotalOf(state.ledger, policy.max_delta, &charge));
+  if (total.epsilon <= policy.max_total_epsilon) return absl::OkStatus();
+  return absl::PermissionDeniedError(absl::StrFormat(
+      "round refused: epsilon %g would bring this device to %g at delta %g, over its limit of %g",
+      charge.epsilon(), total.epsilon, total.delta, policy.max_total_epsilon));
 }
 
 }  // namespace
 
-absl::Status CheckRound(const RoundDescription& round, const RoundPolicy& policy,
-                        const AgentState& state, const Catalog& catalog, absl::Time now) {
-  RETURN_IF_ERROR(CheckLimits(round, policy, state));
+absl::StatusOr<LedgerEntry> CheckRound(const RoundDescription& round, const RoundPolicy& policy,
+                                       const AgentState& state, const Catalog& catalog,
+                                       absl::Time now) {
+  RETURN_IF_ERROR(CheckLimits(round, policy));
   RETURN_IF_ERROR(CheckInstalled(round, state));
   if (round.layout.persona_count != static_cast<int>(catalog.personas.size()) ||
       round.layout.block_size != catalog.block_size() ||
@@ -95,7 +119,10 @@ absl::Status CheckRound(const RoundDescription& round, const RoundPolicy& policy
   if (now >= round.advertise_until) {
     return absl::FailedPreconditionError("round refused: its first step is over");
   }
-  return CheckPrivacyFigures(round);
+  ASSIGN_OR_RETURN(LedgerEntry charge, ChargeFor(round, policy.assumed_corrupt_fraction, now));
+  RETURN_IF_ERROR(CheckPrivacyFigures(round, policy, charge));
+  RETURN_IF_ERROR(CheckTotal(policy, state, charge));
+  return charge;
 }
 
 }  // namespace lorikeet

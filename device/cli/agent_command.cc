@@ -83,7 +83,11 @@ class EventLog {
 };
 
 json StateJson(const AgentState& state) {
-  json j = {{"rounds_done", state.rounds_done}, {"epsilon_spent", state.epsilon_spent}};
+  json j = {{"rounds_done", state.rounds_done}};
+  if (const auto total = TotalOf(state.ledger, state.ledger.terms.delta); total.ok()) {
+    j["epsilon_spent"] = total->epsilon;
+    j["delta"] = total->delta;
+  }
   if (state.catalog) j["catalog_version"] = state.catalog->version;
   if (state.personal) {
     const PersonalSummary& p = *state.personal;
@@ -189,7 +193,13 @@ void AddAgentCommand(Program& program) {
   command->add_option("--max-epsilon", a->agent.policy.max_round_epsilon,
                       "Refuse real rounds that cost more");
   command->add_option("--max-total-epsilon", a->agent.policy.max_total_epsilon,
-                      "Over this device's life");
+                      "Over this device's life, all rounds of all tasks composed");
+  command
+      ->add_option("--assumed-corrupt-fraction", a->agent.policy.assumed_corrupt_fraction,
+                   "Share of a cohort that adds no noise, by this owner's reckoning; rounds that "
+                   "state a smaller epsilon than that gives are refused")
+      ->check(CLI::Range(0.0, 0.9))
+      ->capture_default_str();
   command
       ->add_option("--personalize-seconds", a->personalize_seconds,
                    "Personalize with a newer catalog at most this often")

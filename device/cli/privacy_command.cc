@@ -12,6 +12,7 @@
 #include "common/dp/modulus.h"
 #include "device/cli/command.h"
 #include "device/cli/privacy_cost.h"
+#include "device/cli/privacy_ledger.h"
 #include "device/cli/privacy_tables.h"
 
 namespace lorikeet {
@@ -249,6 +250,7 @@ void AddPrivacyCommands(Program& program) {
       [options](Output& out) { return RunRdp(options->arguments, options->orders, out); });
   rdp->add_option("--orders", options->orders, "orders above 1")->required()->delimiter(',');
   AddPrivacyTables(program, group);
+  AddPrivacyLedger(program, group);
 }
 
 }  // namespace lorikeet

@@ -8,15 +8,12 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "common/base/file.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
 #include "common/dp/accountant.h"
 #include "common/dp/encoder.h"
 #include "common/dp/matrix_noise.h"
 #include "common/dp/utility.h"
-#include "device/agent/agent_store.h"
-#include "device/agent/round_policy.h"
 
 namespace lorikeet {
 namespace {
@@ -151,35 +148,6 @@ absl::Status RunUtility(const UtilityArguments& a, Output& out) {
   return absl::OkStatus();
 }
 
-absl::Status RunLedger(const std::string& state_dir, Output& out) {
-  if (!FileExists(state_dir + "/state.json")) {
-    return absl::NotFoundError(absl::StrFormat(
-        "ledger: expected the state of an agent (--state of lorikeet agent), found none in %s",
-        state_dir));
-  }
-  ASSIGN_OR_RETURN(const auto store, DirectoryAgentStore::Open(state_dir));
-  ASSIGN_OR_RETURN(const AgentState state, store->Load());
-  const RoundPolicy policy;
-  const char* const assumption =
-      "the sum of what the joined rounds stated, each checked on this device against its noise and "
-      "its fewest survivors; basic composition, in which deltas add up too; no amplification by "
-      "sampling: this device selects itself";
-  out.Line(absl::StrFormat("epsilon %.6g spent in %d joined round(s), %d of them finished",
-                           state.epsilon_spent, state.joined.size(), state.rounds_done));
-  out.Line(absl::StrFormat("  assumes %s", assumption));
-  out.Line(
-      absl::StrFormat("an agent's limits, unless told otherwise: epsilon %g a round and %g in all, "
-                      "delta %g a round",
-                      policy.max_round_epsilon, policy.max_total_epsilon, policy.max_delta));
-  out.SetJson({{"epsilon_spent", state.epsilon_spent},
-               {"rounds_joined", state.joined.size()},
-               {"rounds_done", state.rounds_done},
-               {"composition", "basic"},
-               {"sampling_amplification", false},
-               {"assumption", assumption}});
-  return absl::OkStatus();
-}
-
 void AddToeplitz(Program& program, CLI::App* group) {
   auto a = std::make_shared<ToeplitzArguments>();
   CLI::App* command = program.Add(
@@ -232,10 +200,6 @@ void AddPrivacyTables(Program& program, CLI::App* group) {
   command->add_option("--dimension", norm->dimension, "coordinates")->required();
   AddToeplitz(program, group);
   AddUtility(program, group);
-  auto state = std::make_shared<std::string>();
-  command = program.Add(group, "ledger", "What this device has spent in rounds, by its own account",
-                        [state](Output& out) { return RunLedger(*state, out); });
-  command->add_option("--state", *state, "Directory of the agent's state")->required();
 }
 
 }  // namespace lorikeet

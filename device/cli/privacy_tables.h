@@ -1,4 +1,4 @@
-// lorikeet privacy norm-bound|toeplitz|utility|ledger.
+// lorikeet privacy norm-bound|toeplitz|utility.
 #ifndef LORIKEET_DEVICE_CLI_PRIVACY_TABLES_H_
 #define LORIKEET_DEVICE_CLI_PRIVACY_TABLES_H_
 

@@ -193,7 +193,9 @@ DeviceResult ResultOf(const SimDevice& device) {
   if (state.catalog) result.catalog_version = state.catalog->version;
   result.rounds_done = state.rounds_done;
   result.crashes = device.crashes();
-  result.epsilon_spent = state.epsilon_spent;
+  const auto spent = TotalOf(state.ledger, state.ledger.terms.delta);
+  LORIKEET_CHECK(spent.ok());
+  result.epsilon_spent = spent->epsilon;
   if (device.final_status()) result.stopped = device.final_status()->ToString();
   return result;
 }

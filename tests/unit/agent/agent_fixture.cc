@@ -32,13 +32,14 @@ RoundDescription StrictRound(const Catalog& catalog, uint64_t version, absl::Tim
   task.name = "strict";
   task.base_fingerprint = catalog.base_fingerprint;
   SeededRandom random("round", 1);
-  return DescribeRound(task,
+  return DescribeSweep(task,
                        {.hash = CatalogHash(catalog),
                         .version = version,
                         .persona_count = static_cast<int>(catalog.personas.size()),
                         .block_size = catalog.block_size()},
-                       /*round_number=*/1, now, &random)
-      .value();
+                       /*first_number=*/1, now, &random)
+      .value()
+      .front();
 }
 
 AgentState SettledState(const Catalog& catalog, uint64_t version) {
@@ -50,6 +51,10 @@ AgentState SettledState(const Catalog& catalog, uint64_t version) {
   state.personal->chosen = state.personal->contributes_to = "brief";
   state.personal->at = absl::FromUnixSeconds(1700000000);
   return state;
+}
+
+double Spent(const AgentState& state, double delta) {
+  return TotalOf(state.ledger, delta).value().epsilon;
 }
 
 EncodedDelta TestContribution(const RoundDescription& round, int persona, float value,

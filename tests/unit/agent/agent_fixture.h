@@ -40,6 +40,8 @@ struct TestRelease {
 RoundDescription StrictRound(const Catalog& catalog, uint64_t version, absl::Time now);
 // What an agent that installed and personalized `catalog` remembers.
 AgentState SettledState(const Catalog& catalog, uint64_t version);
+// The total of its ledger.
+double Spent(const AgentState& state, double delta);
 // A contribution that fits the round.
 EncodedDelta TestContribution(const RoundDescription& round, int persona, float value,
                               RandomSource* random);

@@ -91,6 +91,8 @@ TEST_F(AgentRoundTest, TakesPartFromHelloToTheNextCatalog) {
   EXPECT_THAT(Reports("step"), HasSubstr("ShareKeys\nround 1: SubmitMaskedUpdate\n"
                                          "round 1: Acknowledge"));
   EXPECT_EQ(agent_->state().rounds_done, 1);
+  ASSERT_EQ(agent_->state().ledger.entries.size(), 1u);
+  EXPECT_EQ(agent_->state().ledger.entries[0].status, ChargeStatus::kContributed);
   EXPECT_EQ(agent_->state().catalog->version, 2u) << "follows what the round made";
   EXPECT_EQ(agent_->state().personal->catalog_version, 2u) << "and personalizes with it";
   const Catalog after = fleet_.LatestCatalog();
@@ -128,7 +130,7 @@ TEST_F(AgentTokenRoundTest, WithoutAnIssuerRoundsAreLeftOut) {
   Start();
   for (int i = 0; i < 100 && !stopped_; ++i) DoOne();
   EXPECT_THAT(Reports("refused"), HasSubstr("it asks for an anonymous token"));
-  EXPECT_EQ(agent_->state().epsilon_spent, 0);
+  EXPECT_THAT(agent_->state().ledger.entries, testing::IsEmpty());
 }
 
 // The issuer shows this device another key than the round names.

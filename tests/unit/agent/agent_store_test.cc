@@ -40,7 +40,7 @@ TEST_P(AgentStoreTest, KeepsTheState) {
   state.joined = {Blake2b(AsBytes("one")), Blake2b(AsBytes("two"))};
   state.rounds_done = 2;
   state.last_round_catalog = 8;
-  state.epsilon_spent = 1.0 / 3;
+  state.ledger.terms.max_total_epsilon = 1.0 / 3;
   ASSERT_TRUE(store_->Save(state).ok());
   const AgentState back = store_->Load().value();
   EXPECT_EQ(back.base->file_hash, state.base->file_hash);
@@ -54,7 +54,7 @@ TEST_P(AgentStoreTest, KeepsTheState) {
   EXPECT_EQ(back.joined, state.joined);
   EXPECT_EQ(back.rounds_done, 2);
   EXPECT_EQ(back.last_round_catalog, 8u);
-  EXPECT_EQ(back.epsilon_spent, state.epsilon_spent) << "to the last bit";
+  EXPECT_EQ(back.ledger.terms.max_total_epsilon, 1.0 / 3) << "to the last bit";
 }
 
 TEST_P(AgentStoreTest, AssemblesVerifiesAndDeletesFiles) {
@@ -97,13 +97,38 @@ TEST(DirectoryAgentStoreTest, AStateThatIsNotOneIsDataLoss) {
   ASSERT_TRUE(store->Save(state).ok());
   const std::string good = ReadFile(dir + "/state.json").value();
   std::string other_format = good;
-  other_format.replace(other_format.find("\"format\": 1"), 11, "\"format\": 9");
+  other_format.replace(other_format.find("\"format\": 2"), 11, "\"format\": 9");
   for (const std::string& bad :
        {std::string(), good.substr(0, good.size() / 2), std::string("[]"), other_format}) {
     ASSERT_TRUE(WriteFileAtomic(dir + "/state.json", bad).ok());
     EXPECT_TRUE(absl::IsDataLoss(store->Load().status())) << bad;
     EXPECT_THAT(std::string(store->Load().status().message()), testing::HasSubstr("state.json"));
   }
+}
+
+// What a program before the ledger had entries has left behind still counts.
+TEST(DirectoryAgentStoreTest, AStateOfTheFirstFormatIsCarriedOver) {
+  const std::string dir = MakeTempDir("agent-old-state");
+  const auto store = DirectoryAgentStore::Open(dir).value();
+  const std::string session(64, 'a');
+  const auto write = [&](const std::string& spent) {
+    return WriteFileAtomic(dir + "/state.json", R"({"format": 1, "joined": [")" + session +
+                                                    "\", \"" + std::string(64, 'b') +
+                                                    R"("], "rounds_done": 1,
+                               "last_round_catalog": 4, "epsilon_spent": )" +
+                                                    spent + "}");
+  };
+  ASSERT_TRUE(write("2.5").ok());
+  const AgentState state = store->Load().value();
+  EXPECT_EQ(state.joined.size(), 2u);
+  ASSERT_EQ(state.ledger.entries.size(), 1u);
+  const LedgerTotal total = TotalOf(state.ledger, 1e-5).value();
+  EXPECT_EQ(total.epsilon, 2.5);
+  EXPECT_NEAR(total.delta, 1e-5 + 2 * 1e-5, 1e-18) << "two rounds of the largest delta";
+  ASSERT_TRUE(store->Save(state).ok());
+  EXPECT_EQ(TotalOf(store->Load()->ledger, 1e-5)->epsilon, 2.5);
+  ASSERT_TRUE(write("0").ok());
+  EXPECT_TRUE(store->Load()->ledger.entries.empty());
 }
 
 }  // namespace

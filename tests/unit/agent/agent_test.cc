@@ -271,7 +271,10 @@ TEST_F(AgentTest, ChargesTheLedgerBeforeKeysAreSent) {
   ASSERT_NE(Requested<JoinRequest>(), nullptr);
   const AgentState saved = store_.Load().value();
   EXPECT_EQ(saved.joined, std::vector<SessionId>{Requested<JoinRequest>()->keys.session});
-  EXPECT_NEAR(saved.epsilon_spent, round.epsilon, 1e-9);
+  ASSERT_EQ(saved.ledger.entries.size(), 1u);
+  EXPECT_EQ(saved.ledger.entries[0].session, round.secagg.session);
+  EXPECT_EQ(saved.ledger.entries[0].status, ChargeStatus::kCharged);
+  EXPECT_NEAR(Spent(saved, round.delta), round.epsilon, 1e-9);
   ASSERT_TRUE(contribute_);
   EXPECT_EQ(contribute_->persona, "brief");
 }
@@ -299,7 +302,7 @@ TEST_F(AgentTest, ARestartedAgentNeverRejoinsASession) {
   OfferRound(round);
   EXPECT_FALSE(call_);
   EXPECT_THAT(Reports("refused"), HasSubstr("joined it before"));
-  EXPECT_NEAR(store_.Load()->epsilon_spent, round.epsilon, 1e-9) << "charged once";
+  EXPECT_NEAR(Spent(*store_.Load(), round.delta), round.epsilon, 1e-9) << "charged once";
 }
 
 TEST_F(AgentTest, RefusesARoundOfAnotherKeyOrAltered) {
@@ -317,7 +320,7 @@ TEST_F(AgentTest, RefusesARoundOfAnotherKeyOrAltered) {
                       absl::Seconds(1)});
   EXPECT_FALSE(call_);
   EXPECT_THAT(store_.Load()->joined, testing::IsEmpty());
-  EXPECT_EQ(store_.Load()->epsilon_spent, 0);
+  EXPECT_THAT(store_.Load()->ledger.entries, testing::IsEmpty());
 }
 
 TEST_F(AgentTest, HasNothingToAddWhenNoPersonaFits) {
@@ -329,7 +332,7 @@ TEST_F(AgentTest, HasNothingToAddWhenNoPersonaFits) {
   OfferRound(StrictRound(catalog_, 1, clock_.Now()));
   EXPECT_FALSE(call_);
   EXPECT_THAT(Reports("refused"), HasSubstr("no persona fits"));
-  EXPECT_EQ(store_.Load()->epsilon_spent, 0);
+  EXPECT_THAT(store_.Load()->ledger.entries, testing::IsEmpty());
 }
 
 TEST_F(AgentTest, PollsThatSayTheRoundIsOverLeaveIt) {
@@ -367,12 +370,14 @@ TEST_F(AgentTest, AnAbortedRoundIsNotCounted) {
 // after a few of those refused all others.
 TEST_F(AgentTest, ARoundThatEndsBeforeTheContributionCostsNoEpsilon) {
   GoToRound();
-  EXPECT_GT(store_.Load()->epsilon_spent, 0);
+  EXPECT_GT(Spent(*store_.Load(), 1e-6), 0);
   Wake();
   PollResult aborted;
   aborted.phase = RoundPhase::kAborted;
   AnswerOk(aborted);
-  EXPECT_EQ(store_.Load()->epsilon_spent, 0);
+  EXPECT_EQ(Spent(*store_.Load(), 1e-6), 0);
+  ASSERT_EQ(store_.Load()->ledger.entries.size(), 1u) << "the entry stays";
+  EXPECT_EQ(store_.Load()->ledger.entries[0].status, ChargeStatus::kRefunded);
   EXPECT_EQ(store_.Load()->joined.size(), 1u) << "it may not be joined again all the same";
 }
 

@@ -15,15 +15,18 @@ using ::testing::HasSubstr;
 class RoundPolicyTest : public testing::Test {
  protected:
   RoundPolicyTest() { policy_.federate = true; }
-  absl::Status Check() const { return CheckRound(round_, policy_, state_, catalog_, now_); }
+  absl::Status Check() const {
+    return CheckRound(round_, policy_, state_, catalog_, now_).status();
+  }
   void ExpectRefused(absl::StatusCode code, const std::string& words) const {
     EXPECT_EQ(Check().code(), code) << Check();
     EXPECT_THAT(std::string(Check().message()), HasSubstr(words));
   }
-  void Restate() {
-    round_.epsilon =
-        RoundEpsilon(round_.encoding, round_.secagg.cohort_min, 1, round_.delta).value();
+  // States what the noise gives if this many of the survivors are honest.
+  void RestateFor(int honest) {
+    round_.epsilon = RoundEpsilon(round_.encoding, honest, 1, round_.delta).value();
   }
+  void Restate() { RestateFor(AssumedHonest(round_.secagg.cohort_min, 0.05)); }
 
   const absl::Time now_ = absl::FromUnixSeconds(1700000000);
   const Catalog catalog_ = TinyCatalog(kTestBase, 1);
@@ -64,9 +67,29 @@ TEST_F(RoundPolicyTest, RefusesTooHighAnEpsilon) {
 }
 
 TEST_F(RoundPolicyTest, RefusesMoreThanTheLifetimeEpsilon) {
-  state_.epsilon_spent = policy_.max_total_epsilon - round_.epsilon * 0.5;
+  const LedgerEntry charge = CheckRound(round_, policy_, state_, catalog_, now_).value();
+  LedgerEntry before = charge;
+  policy_.max_total_epsilon = TotalOf({}, policy_.max_delta, &charge)->epsilon;
+  EXPECT_TRUE(Check().ok()) << "all of it";
+  before.session = Blake2b(AsBytes("before"));
+  before.task = "another task";
+  ASSERT_TRUE(state_.ledger.Charge(before).ok());
+  ExpectRefused(absl::StatusCode::kPermissionDenied, "over its limit of");
+  policy_.max_total_epsilon = TotalOf(state_.ledger, policy_.max_delta, &charge)->epsilon;
+  EXPECT_TRUE(Check().ok());
+  EXPECT_LT(policy_.max_total_epsilon, 2 * charge.epsilon()) << "composed, not added up";
+  ASSERT_TRUE(state_.ledger.SetStatus(before.session, ChargeStatus::kRefunded).ok());
+  policy_.max_total_epsilon = TotalOf({}, policy_.max_delta, &charge)->epsilon;
+  EXPECT_TRUE(Check().ok()) << "what was refunded is free again";
+}
+
+TEST_F(RoundPolicyTest, EpsilonsCarriedOverCountAgainstTheLimit) {
+  LedgerEntry old;
+  old.stated_epsilon = old.own_epsilon = policy_.max_total_epsilon - 0.5 * round_.epsilon;
+  ASSERT_TRUE(state_.ledger.Charge(old).ok());
   ExpectRefused(absl::StatusCode::kPermissionDenied, "over its limit of 50");
-  state_.epsilon_spent = policy_.max_total_epsilon - round_.epsilon * 1.5;
+  state_.ledger.entries[0].stated_epsilon -= round_.epsilon;
+  state_.ledger.entries[0].own_epsilon -= round_.epsilon;
   EXPECT_TRUE(Check().ok());
 }
 
@@ -79,14 +102,36 @@ TEST_F(RoundPolicyTest, RefusesALargeDelta) {
   ExpectRefused(absl::StatusCode::kPermissionDenied, "delta of at most 1e-05, got 0.9");
 }
 
-// A coordinator that plans for corrupt devices (the default) states more than honest ones give.
-TEST_F(RoundPolicyTest, AcceptsAnEpsilonStatedForFewerHonestDevices) {
-  const double stated = round_.epsilon;
-  Restate();
-  EXPECT_LT(round_.epsilon, stated);
+// The owner's own reckoning decides, not the coordinator's.
+TEST_F(RoundPolicyTest, RefusesAnEpsilonThatCountsOnMoreHonestDevicesThanTheOwnerDoes) {
+  EXPECT_TRUE(Check().ok()) << "stated for the same share of corrupt devices";
+  RestateFor(round_.secagg.cohort_min);
+  ExpectRefused(absl::StatusCode::kInvalidArgument,
+                "of the 30 survivors at least, this device counts on 28 to be honest");
+  policy_.assumed_corrupt_fraction = 0;
   EXPECT_TRUE(Check().ok());
-  round_.epsilon = stated;
-  EXPECT_TRUE(Check().ok());
+  policy_.assumed_corrupt_fraction = 0.2;
+  RestateFor(28);
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "counts on 24");
+}
+
+TEST_F(RoundPolicyTest, ChargesTheLargerOfStatedAndReckoned) {
+  RestateFor(20);  // a coordinator that plans for more corrupt devices
+  const LedgerEntry charge = CheckRound(round_, policy_, state_, catalog_, now_).value();
+  EXPECT_EQ(charge.epsilon(), round_.epsilon);
+  EXPECT_LT(charge.own_epsilon, round_.epsilon);
+  EXPECT_NEAR(TotalOf({}, round_.delta, &charge)->composed_epsilon, round_.epsilon, 1e-9);
+}
+
+// Whoever lets go of the limits lets go of corrupt devices too, but not of arithmetic.
+TEST_F(RoundPolicyTest, DemonstrationsMayCountOnEverybody) {
+  round_.demonstration = policy_.allow_demonstration = true;
+  RestateFor(round_.secagg.cohort_min);
+  const auto charge = CheckRound(round_, policy_, state_, catalog_, now_);
+  ASSERT_TRUE(charge.ok()) << charge.status();
+  EXPECT_GT(charge->epsilon(), round_.epsilon) << "charged as the owner reckons";
+  round_.epsilon *= 0.99;
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "but its noise gives");
 }
 
 TEST_F(RoundPolicyTest, RefusesAnUnderstatedEpsilon) {
