@@ -34,6 +34,12 @@ std::string TokenMember(const Token& token) {
                                                .Finish()));
 }
 
+std::string NoMember(RandomSource* random) {
+  Hash256 name;
+  random->Fill(name);
+  return absl::StrCat(kMemberPrefix, ToHex(name));
+}
+
 bool IsTokenMember(std::string_view name) {
   if (!name.starts_with(kMemberPrefix)) return false;
   const auto digits = name.substr(sizeof kMemberPrefix - 1);

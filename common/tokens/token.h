@@ -43,6 +43,8 @@ std::array<uint8_t, kTokenInputBytes> TokenInput(const TokenNonce& nonce, uint64
 // Whom a token admits, "member:" and 64 hex digits: the device's name for the rest of its round.
 // Nobody but the token's owner and its redeemer can know it.
 std::string TokenMember(const Token& token);
+// A name of that form that no token has: for calls that anybody may make unnamed.
+std::string NoMember(RandomSource* random);
 // Whether it has that form; enrolled devices' names have not.
 bool IsTokenMember(std::string_view name);
 

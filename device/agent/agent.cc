@@ -1,6 +1,7 @@
 #include "device/agent/agent.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -68,7 +69,8 @@ void Agent::On(CallDone done) {
   failures_ = 0;
   pending_.reset();
   // Inside a round it may mean this round only; a revoked device hears it again at its next call.
-  if (IsFatal(done.response.status) && phase_ != Phase::kRound) return Stop(done.response.status);
+  const bool unnamed = phase_ == Phase::kRound || phase_ == Phase::kAppointment;
+  if (IsFatal(done.response.status) && !unnamed) return Stop(done.response.status);
   HandleAnswer(done.response);
 }
 
@@ -108,16 +110,22 @@ void Agent::On(WakeEvent) {
     case Phase::kCatalog:
     case Phase::kSeek:
       return FollowCatalog();
+    case Phase::kAppointment:
+      return KeepAppointment();
     case Phase::kRound:
       return Call(participant_->Poll());
+    case Phase::kQuiet:
+      return EndQuiet();
     default:
       return;
   }
 }
 
 void Agent::Call(AgentRequest request) {
-  pending_ = CallAction{next_call_++, std::move(request),
-                        phase_ == Phase::kRound ? participant_->member() : DeviceId()};
+  DeviceId member;
+  if (phase_ == Phase::kRound) member = participant_->member();
+  if (phase_ == Phase::kAppointment) member = appointment_->alias;
+  pending_ = CallAction{next_call_++, std::move(request), std::move(member)};
   actions_.push_back(*pending_);
 }
 
@@ -175,6 +183,8 @@ void Agent::HandleAnswer(const AgentResponse& response) {
       return HandleTokens(response);
     case Phase::kSeek:
       return HandleOffer(response);
+    case Phase::kAppointment:
+      return HandleSecondLook(response);
     case Phase::kRound:
       return HandleRound(response);
     default:
@@ -331,22 +341,123 @@ void Agent::HandleOffer(const AgentResponse& response) {
         std::min(std::max(offer.retry_after, options_.step_interval), options_.poll_interval) *
         Jitter());
   }
-  const auto round = VerifyRoundDescription(offer.rounds[0], options_.coordinator_key);
-  const absl::Status allowed = round.ok() ? CheckAndCharge(*round) : round.status();
-  if (phase_ == Phase::kStopped) return;
-  if (!allowed.ok()) {
-    Report("refused", std::string(Message(allowed)));
-    if (options_.once) return Stop(absl::OkStatus());
-    return Wait(options_.poll_interval * Jitter());
+  const std::vector<RoundDescription> rounds = Verified(offer);
+  std::set<std::string> refused;
+  for (const RoundDescription& round : rounds) {
+    const absl::Status status = TakeUp(round, rounds);
+    if (status.ok() || phase_ == Phase::kStopped) return;
+    // Rounds of a sweep are refused together.
+    if (refused.insert(std::string(Message(status))).second) {
+      Report("refused", std::string(Message(status)));
+    }
   }
-  Join(*round);
+  Pause(absl::OkStatus());
+}
+
+std::vector<RoundDescription> Agent::Verified(const RoundOffer& offer) {
+  std::vector<RoundDescription> rounds;
+  for (const SignedRoundDescription& offered : offer.rounds) {
+    auto round = VerifyRoundDescription(offered, options_.coordinator_key);
+    if (round.ok()) {
+      rounds.push_back(*std::move(round));
+    } else {
+      Report("refused", std::string(Message(round.status())));
+    }
+  }
+  return rounds;
+}
+
+absl::Status Agent::TakeUp(const RoundDescription& round,
+                           std::span<const RoundDescription> offered) {
+  if (!round.layout.routed()) {
+    RETURN_IF_ERROR(CheckAndCharge(round));
+    Join(round);
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const Catalog catalog, InstalledCatalog());
+  std::vector<RoundDescription> sweep = RoundsOfSweep(offered, round);
+  const absl::Status status = CheckSweep(sweep, options_.policy, state_, catalog, clock_->Now());
+  // After a restart it says no more than if it had gone on.
+  if (!status.ok() && !absl::IsAlreadyExists(status)) return status;
+  MakeAppointment(std::move(sweep), catalog);
+  if (absl::IsAlreadyExists(status)) appointment_->chosen.reset();
+  if (appointment_->chosen) {
+    actions_.push_back(WaitAction{appointment_->at});
+  } else {
+    Report("left_out", status.ok() ? "no open round is for a persona that fits this owner"
+                                   : std::string(Message(status)));
+    BeQuiet(absl::OkStatus());
+  }
+  return absl::OkStatus();
+}
+
+void Agent::MakeAppointment(std::vector<RoundDescription> sweep, const Catalog& catalog) {
+  phase_ = Phase::kAppointment;
+  appointment_.emplace();
+  appointment_->chosen =
+      RoundOfPersona(sweep, catalog.FindPersona(state_.personal->contributes_to));
+  appointment_->at = JoinMoment(sweep.front(), random_);
+  appointment_->alias = NoMember(random_);
+  appointment_->quiet_until = sweep.front().unmask_until + options_.poll_interval * Jitter();
+  appointment_->sweep = std::move(sweep);
+}
+
+void Agent::KeepAppointment() {
+  if (clock_->Now() < appointment_->at) {
+    actions_.push_back(WaitAction{appointment_->at});
+    return;
+  }
+  Call(RoundQuery{kProtocolVersion, BaseFingerprint(), state_.catalog->version});
+}
+
+void Agent::HandleSecondLook(const AgentResponse& response) {
+  const RoundDescription chosen = *appointment_->chosen;
+  absl::Status status = response.status;
+  if (status.ok()) {
+    status = CheckSameSweep(appointment_->sweep, Verified(std::get<RoundOffer>(response.answer)),
+                            chosen);
+  }
+  if (status.ok()) status = CheckAndCharge(chosen);
+  if (phase_ == Phase::kStopped) return;
+  if (status.ok()) return Join(chosen);
+  Report("refused", std::string(Message(status)));
+  Pause(absl::OkStatus());
+}
+
+void Agent::BeQuiet(absl::Status outcome) {
+  phase_ = Phase::kQuiet;
+  appointment_->outcome = std::move(outcome);
+  actions_.push_back(WaitAction{appointment_->quiet_until});
+}
+
+void Agent::EndQuiet() {
+  if (clock_->Now() < appointment_->quiet_until) {
+    actions_.push_back(WaitAction{appointment_->quiet_until});
+    return;
+  }
+  const absl::Status outcome = std::move(appointment_->outcome);
+  appointment_.reset();
+  if (options_.once && !outcome.ok()) return Stop(outcome);
+  follow_up_until_ = clock_->Now() + kFollowUp;
+  FollowCatalog();
+}
+
+void Agent::Pause(absl::Status outcome) {
+  if (appointment_) return BeQuiet(std::move(outcome));
+  phase_ = Phase::kSeek;
+  if (options_.once) return Stop(std::move(outcome));
+  Wait(options_.poll_interval * Jitter());
+}
+
+absl::StatusOr<Catalog> Agent::InstalledCatalog() {
+  ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
+  return ParseCatalog(content);
 }
 
 // The session, its epsilon and the loss of its token are on disk before the coordinator hears of
 // this device.
 absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
-  ASSIGN_OR_RETURN(const std::string content, store_->FileContent(state_.catalog->file_hash));
-  ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(content));
+  ASSIGN_OR_RETURN(const Catalog catalog, InstalledCatalog());
   ASSIGN_OR_RETURN(LedgerEntry charge,
                    CheckRound(round, options_.policy, state_, catalog, clock_->Now()));
   if (catalog.FindPersona(state_.personal->contributes_to) < 0) {
@@ -364,6 +475,8 @@ absl::Status Agent::CheckAndCharge(const RoundDescription& round) {
   if (round.token) taken_token_ = purse_->Take(*round.token);
   state_.joined.push_back(round.secagg.session);
   if (state_.joined.size() > kRememberedSessions) state_.joined.erase(state_.joined.begin());
+  if (round.layout.routed()) state_.sweeps.push_back(SweepId(round));
+  if (state_.sweeps.size() > kRememberedSessions) state_.sweeps.erase(state_.sweeps.begin());
   return Save() ? absl::OkStatus() : absl::UnavailableError("agent state could not be saved");
 }
 
@@ -383,7 +496,7 @@ void Agent::Join(const RoundDescription& round) {
                                         : absl::StatusOr<AgentRequest>(participant.status());
   if (!advertisement.ok()) {
     Report("refused", std::string(Message(advertisement.status())));
-    return Wait(options_.poll_interval * Jitter());
+    return Pause(absl::OkStatus());
   }
   phase_ = Phase::kRound;
   participant_ = *std::move(participant);
@@ -466,11 +579,11 @@ void Agent::LeaveRound(std::string_view kind, const std::string& message) {
   pending_.reset();
   resend_ = false;
   Report(kind, message);
+  const bool done = kind == "round_done";
+  // Whom it is called by says nothing of when its round ended.
+  if (done && !appointment_) return FollowCatalog();
   // A failed round is not tried again at once: the next look is after the poll interval.
-  phase_ = Phase::kSeek;
-  if (kind == "round_done") return FollowCatalog();
-  if (options_.once) return Stop(absl::AbortedError(message));
-  Wait(options_.poll_interval * Jitter());
+  Pause(done ? absl::OkStatus() : absl::AbortedError(message));
 }
 
 }  // namespace lorikeet

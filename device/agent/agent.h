@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "device/agent/requests.h"
 #include "device/agent/round_participant.h"
 #include "device/agent/round_policy.h"
+#include "device/agent/sweep_plan.h"
 #include "device/agent/token_purse.h"
 
 namespace lorikeet {
@@ -121,7 +123,9 @@ class Agent {
     kPersonalize,
     kTokens,
     kSeek,
+    kAppointment,  // between choosing a routed round and joining it
     kRound,
+    kQuiet,  // until the sweep of a routed round is over for everybody
     kStopped
   };
 
@@ -160,6 +164,27 @@ class Agent {
   void TokensFailed(const absl::Status& status);
   void SeekRound();
   void HandleOffer(const AgentResponse& response);
+  absl::StatusOr<Catalog> InstalledCatalog();
+  // Of the rounds that were offered, verified; reports those that are not signed.
+  std::vector<RoundDescription> Verified(const RoundOffer& offer);
+  // Joins the round, or makes an appointment for one of its sweep.  Errors: why it does neither.
+  absl::Status TakeUp(const RoundDescription& round, std::span<const RoundDescription> offered);
+  // A sweep that this device takes part in (sweep_plan.h), from the offer to its end.
+  struct Appointment {
+    std::vector<RoundDescription> sweep;
+    std::optional<RoundDescription> chosen;  // none: no persona fits, or its round is not open
+    absl::Time at;                           // to join
+    DeviceId alias;                          // for calls before that
+    absl::Time quiet_until;
+    absl::Status outcome;
+  };
+  void MakeAppointment(std::vector<RoundDescription> sweep, const Catalog& catalog);
+  void KeepAppointment();
+  void HandleSecondLook(const AgentResponse& response);
+  void BeQuiet(absl::Status outcome);
+  void EndQuiet();
+  // After a round that was not joined, or did not end well.
+  void Pause(absl::Status outcome);
   void Join(const RoundDescription& round);
   absl::Status CheckAndCharge(const RoundDescription& round);
   // Opens the token that CheckAndCharge took.
@@ -189,6 +214,7 @@ class Agent {
   absl::Time tokens_due_ = absl::InfinitePast();  // next look at the issuer's keys
   std::optional<PurseToken> taken_token_;         // between CheckAndCharge and Join
   std::unique_ptr<ReleaseFollower> follower_;
+  std::optional<Appointment> appointment_;
   std::unique_ptr<RoundParticipant> participant_;
   bool waiting_for_contribution_ = false;
   std::optional<PollResult> held_poll_;  // phase kMask arrived before the contribution

@@ -149,12 +149,17 @@ absl::StatusOr<AgentState> StateFrom(const json& j) {
     ASSIGN_OR_RETURN(state.ledger, LedgerFromJson(j.at("ledger")));
   }
   if (j.contains("tokens")) RETURN_IF_ERROR(TokensFrom(j.at("tokens"), &state));
+  if (!j.contains("sweeps")) return state;
+  for (const auto& sweep : j.at("sweeps")) {
+    ASSIGN_OR_RETURN(state.sweeps.emplace_back(), HashFromHex(sweep.get<std::string>()));
+  }
   return state;
 }
 
 json ToJson(const AgentState& state) {
   json j = {{"format", kStateFormat},
             {"joined", json::array()},
+            {"sweeps", json::array()},
             {"rounds_done", state.rounds_done},
             {"last_round_catalog", state.last_round_catalog},
             {"ledger", LedgerToJson(state.ledger)},
@@ -163,6 +168,7 @@ json ToJson(const AgentState& state) {
   if (state.catalog) j["catalog"] = ToJson(*state.catalog);
   if (state.personal) j["personal"] = ToJson(*state.personal);
   for (const SessionId& session : state.joined) j["joined"].push_back(ToHex(session));
+  for (const Hash256& sweep : state.sweeps) j["sweeps"].push_back(ToHex(sweep));
   return j;
 }
 

@@ -61,6 +61,7 @@ struct AgentState {
   std::vector<PurseToken> tokens;
   TokenKeyMemory token_keys;      // what the issuer has shown
   uint64_t next_token_epoch = 0;  // tokens of earlier epochs were asked for
+  std::vector<Hash256> sweeps;    // in whose rounds it was (sweep_plan.h), oldest first
 };
 
 // Every change is durable when the call returns.  Not thread-safe.

@@ -11,15 +11,37 @@
 namespace lorikeet {
 namespace {
 
+absl::Status CheckRouting(const RoundDescription& round, const RoundPolicy& policy) {
+  if (!round.layout.routed()) return absl::OkStatus();
+  if (!policy.allow_routed) {
+    return absl::PermissionDeniedError(absl::StrFormat(
+        "round refused: it is routed: for %d of %d personas, and reveals the histogram of choices "
+        "(how many devices chose from each such bucket), and the owner has not allowed that",
+        round.layout.persona_count, round.layout.catalog_personas));
+  }
+  if (round.token) return absl::OkStatus();
+  return absl::PermissionDeniedError(
+      "round refused: it is routed, and asks for no anonymous token: joining it by name would show "
+      "what this device chose");
+}
+
+bool FitsCatalog(const UpdateLayout& layout, const Catalog& catalog) {
+  const int all = layout.routed() ? layout.catalog_personas : layout.persona_count;
+  return all == static_cast<int>(catalog.personas.size()) &&
+         layout.first_persona + layout.persona_count <= all &&
+         layout.block_size == catalog.block_size();
+}
+
 absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& policy) {
   if (!policy.federate) {
     return absl::PermissionDeniedError("round refused: the owner has not allowed federated rounds");
   }
   if (round.central && !policy.allow_central_noise) {
     return absl::PermissionDeniedError(
-        "round refused: its noise is the coordinator's, which sees the sum before it adds any, and "
-        "the owner has not allowed that");
+        "round refused: the coordinator would see the sum of all devices before noise, and the owner "
+        "has not allowed that");
   }
+  RETURN_IF_ERROR(CheckRouting(round, policy));
   if (round.demonstration) {
     return policy.allow_demonstration ? absl::OkStatus()
                                       : absl::PermissionDeniedError(
@@ -90,6 +112,43 @@ absl::Status CheckPrivacyFigures(const RoundDescription& round, const RoundPolic
       round.epsilon, least.own_epsilon, least.cohort_min, least.honest_survivors));
 }
 
+// The guarantee of a mechanism is for devices that keep to its separation and participations; each
+// sees to that itself, by what its ledger says of earlier rounds.  A round counts once a
+// contribution was handed out, whatever became of it.
+absl::Status CheckMechanism(const RoundDescription& round, const DeviceLedger& ledger) {
+  if (!round.central) return absl::OkStatus();
+  const CentralNoise& now = *round.central;
+  const auto earlier = ledger.EntriesOf(now.mechanism);
+  for (const LedgerEntry* entry : earlier) {
+    const CentralNoise& then = *entry->central();
+    if (then.steps != now.steps || then.separation != now.separation ||
+        then.participations != now.participations ||
+        then.noise_multiplier != now.noise_multiplier || entry->delta != round.delta ||
+        entry->stated_epsilon != round.epsilon) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "round refused: expected the mechanism that this device joined in step %d (%d steps, %d "
+          "apart, at most %d, noise %g, epsilon %g at delta %g), got another under its name (%d, "
+          "%d, %d, %g, %g, %g)",
+          then.step, then.steps, then.separation, then.participations, then.noise_multiplier,
+          entry->stated_epsilon, entry->delta, now.steps, now.separation, now.participations,
+          now.noise_multiplier, round.epsilon, round.delta));
+    }
+    if (now.step < then.step + now.separation) {
+      return absl::FailedPreconditionError(absl::StrFormat(
+          "round refused: this device was in step %d of its mechanism: expected step %d or later, "
+          "got %d",
+          then.step, then.step + now.separation, now.step));
+    }
+  }
+  if (static_cast<int64_t>(earlier.size()) >= now.participations) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("round refused: its mechanism is for %d rounds of a device at most, and "
+                        "this one was in as many",
+                        now.participations));
+  }
+  return absl::OkStatus();
+}
+
 // Over all rounds of all tasks that this device has joined.
 absl::Status CheckTotal(const RoundPolicy& policy, const AgentState& state,
                         const LedgerEntry& charge) {
@@ -108,9 +167,7 @@ absl::StatusOr<LedgerEntry> CheckRound(const RoundDescription& round, const Roun
                                        absl::Time now) {
   RETURN_IF_ERROR(CheckLimits(round, policy));
   RETURN_IF_ERROR(CheckInstalled(round, state));
-  if (round.layout.persona_count != static_cast<int>(catalog.personas.size()) ||
-      round.layout.block_size != catalog.block_size() ||
-      round.encoding.dimension != round.layout.dimension() ||
+  if (!FitsCatalog(round.layout, catalog) || round.encoding.dimension != round.layout.dimension() ||
       round.secagg.dimension != round.encoding.padded_dimension() ||
       round.secagg.modulus_bits != round.encoding.modulus_bits) {
     return absl::InvalidArgumentError(
@@ -121,6 +178,7 @@ absl::StatusOr<LedgerEntry> CheckRound(const RoundDescription& round, const Roun
   }
   ASSIGN_OR_RETURN(LedgerEntry charge, ChargeFor(round, policy.assumed_corrupt_fraction, now));
   RETURN_IF_ERROR(CheckPrivacyFigures(round, policy, charge));
+  RETURN_IF_ERROR(CheckMechanism(round, state.ledger));
   RETURN_IF_ERROR(CheckTotal(policy, state, charge));
   return charge;
 }

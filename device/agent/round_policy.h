@@ -15,7 +15,9 @@ struct RoundPolicy {
   bool federate = false;             // the owner's consent
   bool allow_demonstration = false;  // take part in rounds that are labelled as a demonstration
   bool allow_central_noise = false;  // rounds whose sum the coordinator sees before it adds noise
-  int min_cohort = 30;               // floor for n_min of a real round
+  bool allow_routed =
+      false;            // rounds that show how many devices chose from each bucket of personas
+  int min_cohort = 30;  // floor for n_min of a real round
   double max_round_epsilon = 8;
   double max_delta = 1e-5;        // an epsilon means something for a small delta only
   double max_total_epsilon = 50;  // over the device's life, at max_delta (device_ledger.h)
