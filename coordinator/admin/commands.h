@@ -17,6 +17,7 @@ namespace lorikeet {
 void AddInitCommand(Program& program);
 void AddServeCommand(Program& program);
 void AddPublishCommand(Program& program);
+void AddDeltaCommand(Program& program);
 void AddVerifyReleaseCommand(Program& program);
 void AddTaskCommands(Program& program);
 void AddRoundCommands(Program& program);

@@ -13,6 +13,7 @@ int main(int argc, char** argv) {
   lorikeet::AddRoundCommands(program);
   lorikeet::AddDeviceCommands(program);
   lorikeet::AddLedgerCommand(program);
+  lorikeet::AddDeltaCommand(program);
   lorikeet::AddVerifyReleaseCommand(program);
   return program.Main(argc, argv);
 }

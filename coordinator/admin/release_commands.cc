@@ -3,11 +3,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "common/base/file.h"
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/crypto/public_key_file.h"
+#include "common/delta/apply_delta.h"
+#include "common/delta/make_delta.h"
 #include "common/wire/manifest.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
@@ -29,6 +30,10 @@ nlohmann::json ToJson(const Manifest& manifest) {
   for (const ManifestFile& file : manifest.files) {
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"hash", ToHex(file.hash)}});
   }
+  nlohmann::json deltas = nlohmann::json::array();
+  for (const ManifestDelta& delta : manifest.deltas) {
+    deltas.push_back({{"from", ToHex(delta.from)}, {"bytes", delta.file.bytes}});
+  }
   return {{"kind", std::string(ReleaseKindName(manifest.kind))},
           {"name", manifest.name},
           {"version", manifest.version},
@@ -36,15 +41,15 @@ nlohmann::json ToJson(const Manifest& manifest) {
           {"created", FormatInstant(manifest.created)},
           {"expires", FormatInstant(manifest.expires)},
           {"parent", manifest.parent},
-          {"files", files}};
+          {"files", files},
+          {"deltas", deltas}};
 }
 
 absl::Status WriteRelease(const std::string& directory, const ReleaseRecord& release,
                           const Manifest& manifest, BlobStore* blobs) {
   RETURN_IF_ERROR(WriteReleaseDir(directory, release.manifest));
   for (const ManifestFile& file : manifest.files) {
-    ASSIGN_OR_RETURN(const std::string bytes, blobs->Get(file.hash));
-    RETURN_IF_ERROR(WriteFileAtomic(absl::StrCat(directory, "/", file.name), bytes));
+    RETURN_IF_ERROR(CopyBlob(blobs, file.hash, absl::StrCat(directory, "/", file.name)));
   }
   return absl::OkStatus();
 }
@@ -60,7 +65,8 @@ absl::Status RunPublish(const PublishOptions& options, Output& out) {
                        .blobs = workspace->blobs.get(),
                        .key = &key,
                        .clock = &workspace->clock,
-                       .validity = workspace->settings.release_validity});
+                       .validity = workspace->settings.release_validity,
+                       .scratch = workspace->settings.releases_path});
   nlohmann::json releases = nlohmann::json::array();
   for (const std::string& file : options.files) {
     const std::string name =
@@ -74,9 +80,42 @@ absl::Status RunPublish(const PublishOptions& options, Output& out) {
     }
     out.Line(absl::StrFormat("published %s %s, version %d, base %s, %d bytes", options.kind, name,
                              manifest.version, manifest.base_fingerprint, manifest.files[0].bytes));
+    for (const ManifestDelta& delta : manifest.deltas) {
+      out.Line(absl::StrFormat("  delta from %s: %d bytes (%.1f %%)", ToHex(delta.from),
+                               delta.file.bytes,
+                               100.0 * delta.file.bytes / manifest.files[0].bytes));
+    }
     releases.push_back(ToJson(manifest));
   }
   out.SetJson({{"releases", releases}});
+  return absl::OkStatus();
+}
+
+struct DeltaCommandOptions {
+  std::string old_path;
+  std::string new_path;
+  std::string out;
+};
+
+absl::Status RunDelta(const DeltaCommandOptions& options, Output& out) {
+  ASSIGN_OR_RETURN(const DeltaSummary summary,
+                   MakeDeltaFile(options.old_path, options.new_path, options.out, {}));
+  const DeltaHeader& header = summary.header;
+  // Whoever is handed the file later may not have these two any more.
+  {
+    ASSIGN_OR_RETURN(const auto old_file, FileSource::Open(options.old_path));
+    ASSIGN_OR_RETURN(const auto delta, FileSource::Open(options.out));
+    RETURN_IF_ERROR(ApplyDelta(*old_file, *delta, {header.new_bytes, header.new_hash},
+                               [](std::span<const uint8_t>) { return absl::OkStatus(); }));
+  }
+  out.Line(absl::StrFormat("%d bytes (%.1f %% of %d); %d of %d tensors from the old file; verified",
+                           summary.bytes, 100.0 * summary.bytes / header.new_bytes,
+                           header.new_bytes, summary.tensors_paired, summary.tensors));
+  out.SetJson({{"bytes", summary.bytes},
+               {"old", {{"bytes", header.old_bytes}, {"hash", ToHex(header.old_hash)}}},
+               {"new", {{"bytes", header.new_bytes}, {"hash", ToHex(header.new_hash)}}},
+               {"tensors", summary.tensors},
+               {"tensors_paired", summary.tensors_paired}});
   return absl::OkStatus();
 }
 
@@ -122,6 +161,15 @@ void AddPublishCommand(Program& program) {
   command->add_option("files", options->files, "GGUF files")->required();
   command->add_option("--name", options->name, "Name of the release (default: of the file)");
   command->add_option("--out", options->out, "Also write the release directory here");
+}
+
+void AddDeltaCommand(Program& program) {
+  auto options = std::make_shared<DeltaCommandOptions>();
+  CLI::App* command = program.Add("delta", "What turns one GGUF file into another, as a small file",
+                                  [options](Output& out) { return RunDelta(*options, out); });
+  command->add_option("old", options->old_path, "GGUF file that devices have")->required();
+  command->add_option("new", options->new_path, "GGUF file that they shall have")->required();
+  command->add_option("--out", options->out, "File to write")->required();
 }
 
 void AddVerifyReleaseCommand(Program& program) {

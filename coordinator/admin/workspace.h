@@ -21,7 +21,7 @@
 #include "common/crypto/sign.h"
 #include "common/tokens/token_keys.h"
 #include "coordinator/admin/certificate_authority.h"
-#include "coordinator/distribution/blob_store.h"
+#include "coordinator/distribution/directory_blob_store.h"
 #include "coordinator/rounds/task_config.h"
 #include "coordinator/storage/sqlite_store.h"
 

@@ -1,22 +1,36 @@
 #include "coordinator/distribution/publisher.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/delta/make_delta.h"
 #include "common/gguf/reader.h"
+#include "common/wire/tensor_chunks.h"
+#include "coordinator/distribution/scratch_directory.h"
 
 namespace lorikeet {
+namespace {
 
-absl::StatusOr<ReleaseRecord> Publisher::MakeRelease(Manifest manifest, std::string_view file_name,
-                                                     std::string_view bytes) {
-  manifest.files = {DescribeFile(std::string(file_name), AsBytes(bytes))};
+// A delta that saves less is not worth the time to apply it.
+constexpr double kWorthwhileDelta = 0.9;
+
+absl::Status StoreCatalog(std::string_view bytes, BlobStore* blobs, Manifest* manifest) {
+  manifest->files = {DescribeFile(kCatalogFileName, AsBytes(bytes))};
+  return blobs->Put(bytes).status();
+}
+
+}  // namespace
+
+ReleaseRecord Publisher::MakeRelease(Manifest manifest) const {
   // Whole seconds: a manifest's times come back as they went.
   manifest.created = absl::FromUnixSeconds(absl::ToUnixSeconds(options_.clock->Now()));
   manifest.expires = manifest.created + options_.validity;
-  RETURN_IF_ERROR(options_.blobs->Put(bytes).status());
   ReleaseRecord release;
   release.kind = manifest.kind;
   release.name = manifest.name;
@@ -25,6 +39,34 @@ absl::StatusOr<ReleaseRecord> Publisher::MakeRelease(Manifest manifest, std::str
   release.manifest = SignManifest(manifest, *options_.key);
   release.published = options_.clock->Now();
   return release;
+}
+
+absl::StatusOr<ManifestDelta> Publisher::MakeBaseDelta(const ReleaseRecord& from,
+                                                       const std::string& path,
+                                                       const ManifestFile& to) const {
+  ASSIGN_OR_RETURN(const Manifest manifest, ParseManifest(from.manifest.manifest));
+  ManifestDelta delta;
+  delta.from = manifest.files[0].hash;
+  delta.to = to.hash;
+  ASSIGN_OR_RETURN(const auto scratch, ScratchDirectory::Create(options_.scratch));
+  std::optional<std::string> old_path = options_.blobs->LocalPath(delta.from);
+  if (!old_path) {
+    old_path = scratch->path() + "/old.gguf";
+    RETURN_IF_ERROR(CopyBlob(options_.blobs, delta.from, *old_path));
+  }
+  const std::string delta_path = scratch->path() + "/" + kBaseDeltaName;
+  ASSIGN_OR_RETURN(const DeltaSummary summary, MakeDeltaFile(*old_path, path, delta_path, {}));
+  if (summary.header.new_hash != to.hash) {
+    return absl::DataLossError(absl::StrCat(path, " changed while it was published"));
+  }
+  if (static_cast<double>(summary.bytes) > kWorthwhileDelta * static_cast<double>(to.bytes)) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("a delta of %d bytes to a file of %d", summary.bytes, to.bytes));
+  }
+  ASSIGN_OR_RETURN(const auto content, FileSource::Open(delta_path));
+  ASSIGN_OR_RETURN(delta.file, DescribeFile(kBaseDeltaName, *content, {}));
+  RETURN_IF_ERROR(options_.blobs->PutFile(delta_path).status());
+  return delta;
 }
 
 absl::StatusOr<ReleaseRecord> Publisher::PublishBase(const std::string& path,
@@ -47,9 +89,24 @@ absl::StatusOr<ReleaseRecord> Publisher::PublishBase(const std::string& path,
   }
   ASSIGN_OR_RETURN(const auto newest, options_.store->LatestRelease(ReleaseKind::kBase, ""));
   manifest.version = newest ? newest->version + 1 : 1;
-  ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(path));
-  ASSIGN_OR_RETURN(ReleaseRecord release,
-                   MakeRelease(std::move(manifest), kBaseFileName, AsChars(mapped->bytes())));
+  ASSIGN_OR_RETURN(const auto content, FileSource::Open(path));
+  ASSIGN_OR_RETURN(std::vector<uint32_t> lengths, TensorChunkLengths(path));
+  ASSIGN_OR_RETURN(const ManifestFile described,
+                   DescribeFile(kBaseFileName, *content, std::move(lengths)));
+  manifest.files = {described};
+  ASSIGN_OR_RETURN(const Hash256 stored, options_.blobs->PutFile(path));
+  if (stored != described.hash) {
+    return absl::DataLossError(absl::StrCat(path, " changed while it was published"));
+  }
+  if (newest) {
+    // Without a delta devices fetch the whole file: no reason not to publish.
+    auto delta = MakeBaseDelta(*newest, path, described);
+    if (delta.ok()) manifest.deltas.push_back(*std::move(delta));
+    if (!delta.ok()) {
+      LogWarning(absl::StrCat("publish: without a delta: ", delta.status().message()));
+    }
+  }
+  const ReleaseRecord release = MakeRelease(std::move(manifest));
   RETURN_IF_ERROR(options_.store->AddRelease(release));
   return release;
 }
@@ -78,8 +135,8 @@ absl::StatusOr<ReleaseRecord> Publisher::PublishCatalog(const std::string& path,
   manifest.name = std::string(name);
   manifest.version = catalog.version;
   manifest.base_fingerprint = catalog.base_fingerprint;
-  ASSIGN_OR_RETURN(ReleaseRecord release,
-                   MakeRelease(std::move(manifest), kCatalogFileName, bytes));
+  RETURN_IF_ERROR(StoreCatalog(bytes, options_.blobs, &manifest));
+  const ReleaseRecord release = MakeRelease(std::move(manifest));
   RETURN_IF_ERROR(options_.store->AddRelease(release));
   return release;
 }
@@ -94,7 +151,8 @@ absl::StatusOr<ReleaseRecord> Publisher::MakeCatalogRelease(const Catalog& catal
   manifest.version = catalog.version;
   manifest.base_fingerprint = catalog.base_fingerprint;
   manifest.parent = std::string(parent);
-  return MakeRelease(std::move(manifest), kCatalogFileName, SerializeCatalog(catalog));
+  RETURN_IF_ERROR(StoreCatalog(SerializeCatalog(catalog), options_.blobs, &manifest));
+  return MakeRelease(std::move(manifest));
 }
 
 absl::StatusOr<Catalog> LoadCatalog(const ReleaseRecord& release, BlobStore* blobs) {

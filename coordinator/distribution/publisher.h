@@ -17,6 +17,7 @@
 namespace lorikeet {
 
 inline constexpr char kBaseFileName[] = "base.gguf";
+inline constexpr char kBaseDeltaName[] = "base.delta";
 inline constexpr char kCatalogFileName[] = "catalog.gguf";
 
 // Borrows everything.  Not thread-safe.
@@ -28,10 +29,12 @@ class Publisher {
     const SigningKey* key = nullptr;
     const Clock* clock = nullptr;
     absl::Duration validity = absl::Hours(24 * 90);  // until a manifest expires
+    std::string scratch = {};  // directory for deltas in the making; empty: the system's
   };
   explicit Publisher(const Options& options) : options_(options) {}
 
-  // A base model from its GGUF bytes.  Its version is one more than the newest base's.
+  // A base model from its GGUF file, with a delta from the newest base if that is worth it.  Its
+  // version is one more than the newest base's.  Files are gone through piece by piece.
   // INVALID_ARGUMENT: not GGUF, or an adapter or catalog; ALREADY_EXISTS: this base is published.
   absl::StatusOr<ReleaseRecord> PublishBase(const std::string& path, std::string_view name);
 
@@ -45,8 +48,10 @@ class Publisher {
                                                    std::string_view parent);
 
  private:
-  absl::StatusOr<ReleaseRecord> MakeRelease(Manifest manifest, std::string_view file_name,
-                                            std::string_view bytes);
+  // Of a manifest whose files are stored.
+  ReleaseRecord MakeRelease(Manifest manifest) const;
+  absl::StatusOr<ManifestDelta> MakeBaseDelta(const ReleaseRecord& from, const std::string& path,
+                                              const ManifestFile& to) const;
   Options options_;
 };
 

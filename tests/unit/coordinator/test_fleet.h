@@ -16,7 +16,7 @@
 #include "common/crypto/sign.h"
 #include "common/secagg/client.h"
 #include "common/wire/federation.h"
-#include "coordinator/distribution/blob_store.h"
+#include "coordinator/distribution/directory_blob_store.h"
 #include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/storage/sqlite_store.h"
