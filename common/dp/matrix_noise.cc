@@ -18,6 +18,7 @@ namespace {
 
 constexpr int64_t kMostSteps = 100000;
 constexpr int64_t kMostDimension = int64_t{1} << 28;
+constexpr int64_t kMostBandedWork = int64_t{1} << 22;
 constexpr uint64_t kStateFormat = 1;
 constexpr size_t kStateWords = 8;  // of 64 bits, before the seed
 
@@ -112,6 +113,25 @@ PrefixError PrefixErrorOf(const MatrixShape& shape) {
   const double n = static_cast<double>(shape.steps);
   return {.correlated = MatrixSensitivity(shape) * std::sqrt(sum / n),
           .independent = std::sqrt(static_cast<double>(ParticipationsOf(shape)) * (n + 1) / 2)};
+}
+
+int64_t BestBands(const MatrixShape& shape) {
+  MatrixShape tried = shape;
+  tried.bands = 0;
+  int64_t best = 0;
+  double least = PrefixErrorOf(tried).correlated;
+  const int64_t most = std::min(shape.steps, kMostBandedWork / shape.steps);
+  const auto attempt = [&](int64_t bands) {
+    if (bands > most) return;
+    tried.bands = bands;
+    const double error = PrefixErrorOf(tried).correlated;
+    if (error >= least) return;
+    least = error;
+    best = bands;
+  };
+  for (int64_t bands = 1; bands <= most; bands *= 2) attempt(bands);
+  attempt(shape.separation);
+  return best;
 }
 
 double StepDeviation(const MatrixShape& shape, int64_t step) {

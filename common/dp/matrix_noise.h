@@ -52,6 +52,12 @@ struct PrefixError {
 };
 PrefixError PrefixErrorOf(const MatrixShape& shape);
 
+// The bands (shape.bands is ignored) with the least correlated prefix error: among powers of two,
+// the separation and none cut, as far as n x bands stays under 4 million.  Devices that contribute
+// often need few: with a separation of 1 and every round, a single one, which is independent noise.
+// REQUIRES: a valid shape.
+int64_t BestBands(const MatrixShape& shape);
+
 // Standard deviation of the noise C^-1 z of a step, over that of z.  Grows with the step, to less
 // than 1.13 without bands.  REQUIRES: a valid shape, 0 <= step < steps.
 double StepDeviation(const MatrixShape& shape, int64_t step);

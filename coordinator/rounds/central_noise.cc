@@ -95,9 +95,11 @@ CentralNoise PlanCentralNoise(const TaskConfig& config) {
 }
 
 MatrixShape ShapeOf(const CentralNoise& central) {
-  return {.steps = central.steps,
-          .separation = central.separation,
-          .participations = central.participations};
+  MatrixShape shape{.steps = central.steps,
+                    .separation = central.separation,
+                    .participations = central.participations};
+  shape.bands = BestBands(shape);
+  return shape;
 }
 
 double CentralSensitivity(const CentralNoise& central, const EncodingParameters& encoding) {

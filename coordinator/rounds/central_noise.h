@@ -32,6 +32,8 @@ namespace lorikeet {
 
 // The mechanism of a task with `noise` "central", at its first step and without an identity.
 CentralNoise PlanCentralNoise(const TaskConfig& config);
+// Its factorization, with as many bands as serve it best: how the noise is correlated is nobody
+// else's business, the guarantee is that of noise_multiplier.
 MatrixShape ShapeOf(const CentralNoise& central);
 
 // How much all contributions of one device can move C times the sums, as an L2 norm in real units:

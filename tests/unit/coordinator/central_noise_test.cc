@@ -294,21 +294,23 @@ std::unique_ptr<SqliteStore> StoreWithTask() {
 
 // Opens and ends a round of which nothing but its noise matters.
 void EndRound(Store* store, int number, const NoiseRecord& noise) {
-  RoundRecord round;
-  round.task = noise.task;
-  round.number = static_cast<uint64_t>(number);
-  round.session[0] = static_cast<uint8_t>(number);
-  LedgerRecord ledger;
-  ledger.task = round.task;
-  ledger.round_number = round.number;
-  round.id = store->OpenRound(round, ledger).value();
-  round.status = RoundStatus::kDone;
-  ASSERT_TRUE(store->FinishRound(round, true, std::nullopt, noise).ok());
+  RoundOpening opening;
+  opening.round.task = opening.ledger.task = noise.task;
+  opening.round.number = opening.ledger.round_number = static_cast<uint64_t>(number);
+  opening.ledger.sweep = opening.round.number;
+  opening.round.session[0] = static_cast<uint8_t>(number);
+  RoundEnd end;
+  end.round = opening.round;
+  end.round.id = store->OpenSweep({opening}).value().front();
+  end.round.status = RoundStatus::kDone;
+  end.spent = true;
+  end.noise = noise;
+  ASSERT_TRUE(store->FinishRound(end).ok());
   // Once only: whoever comes second changes nothing.
   NoiseRecord second = noise;
   second.state += "?";
-  EXPECT_EQ(store->FinishRound(round, true, std::nullopt, second).code(),
-            absl::StatusCode::kFailedPrecondition);
+  end.noise = second;
+  EXPECT_EQ(store->FinishRound(end).code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(store->FindNoise(noise.task).value()->state, noise.state);
 }
 
@@ -357,11 +359,12 @@ TEST(CentralNoiseTest, NoiseOverTheStepsHasTheCovarianceOfTheFactorization) {
 TEST(CentralNoiseTest, SensitivityCountsRoundingAndEveryParticipation) {
   const RoundDescription round = CentralRound(10, 4, 100);
   EXPECT_EQ(round.central->participations, 3);  // rounds 0, 4 and 8
+  const MatrixShape shape = ShapeOf(*round.central);
+  EXPECT_EQ(shape, (MatrixShape{.steps = 10, .separation = 4, .participations = 3, .bands = 4}));
   const double rounded = RoundedNormBound(1024, 128) / 1024;
   EXPECT_GT(rounded, 1);
-  EXPECT_DOUBLE_EQ(
-      CentralSensitivity(*round.central, round.encoding),
-      rounded * MatrixSensitivity({.steps = 10, .separation = 4, .participations = 3}));
+  EXPECT_DOUBLE_EQ(CentralSensitivity(*round.central, round.encoding),
+                   rounded * MatrixSensitivity(shape));
   // One contribution in a task of one round: the plain Gaussian mechanism.
   const RoundDescription one = CentralRound(1, 1, 100);
   EXPECT_DOUBLE_EQ(CentralDeviation(*one.central, 0, one.encoding), 2 * rounded);

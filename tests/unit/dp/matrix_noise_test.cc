@@ -81,6 +81,27 @@ TEST(PrefixErrorTest, CorrelationPays) {
   EXPECT_LT(error.correlated, error.independent / 6);
 }
 
+TEST(BestBandsTest, NoiseIsNeverWorseThanIndependent) {
+  for (const MatrixShape& shape :
+       {MatrixShape{1, 1, 0, 0}, MatrixShape{10, 1, 0, 0}, MatrixShape{10, 3, 0, 0},
+        MatrixShape{100, 1, 0, 0}, MatrixShape{100, 25, 0, 0}, MatrixShape{1000, 10, 7, 0}}) {
+    MatrixShape best = shape;
+    best.bands = BestBands(shape);
+    const PrefixError error = PrefixErrorOf(best);
+    EXPECT_LE(error.correlated, error.independent * (1 + 1e-12)) << shape.steps;
+    EXPECT_LE(error.correlated, PrefixErrorOf(shape).correlated);
+  }
+  // All rounds one after the other: nothing to be gained, and nothing lost.  Without the cut the
+  // same noise is worse by two thirds.
+  const MatrixShape every{.steps = 100, .separation = 1, .participations = 0};
+  EXPECT_EQ(BestBands(every), 1);
+  EXPECT_GT(PrefixErrorOf(every).correlated, 1.6 * PrefixErrorOf(every).independent);
+  // Once only: most of the matrix.
+  EXPECT_EQ(BestBands({.steps = 100, .separation = 1, .participations = 1}), 64);
+  EXPECT_EQ(BestBands({.steps = 100, .separation = 25, .participations = 0}), 25);
+  EXPECT_GE(BestBands({.steps = 100000, .separation = 1000, .participations = 0}), 0);  // in time
+}
+
 CorrelatedNoise Make(int64_t steps, int64_t dimension) {
   CorrelatedNoise::Options options{
       .shape = {.steps = steps}, .deviation = 2, .dimension = dimension, .seed = {}};
