@@ -17,9 +17,9 @@ absl::Status CheckShapes(const Catalog& catalog, const RoundSum& round, int next
   const int all = layout.routed() ? layout.catalog_personas : layout.persona_count;
   if (all != static_cast<int>(catalog.personas.size()) ||
       layout.block_size != catalog.block_size()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "merge: expected %d personas of %d numbers (catalog), got %d of %d (round)",
-        catalog.personas.size(), catalog.block_size(), all, layout.block_size));
+    return absl::InvalidArgumentError(
+        absl::StrFormat("merge: expected %d personas of %d numbers (catalog), got %d of %d (round)",
+                        catalog.personas.size(), catalog.block_size(), all, layout.block_size));
   }
   if (layout.first_persona < next_persona || layout.first_persona + layout.persona_count > all) {
     return absl::InvalidArgumentError(

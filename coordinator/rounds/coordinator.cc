@@ -1,4 +1,4 @@
-// Devices' calls.  What happens to rounds is in coordinator_rounds.cc.
+// Devices' calls.  What happens to rounds is in coordinator_rounds.cc and coordinator_settle.cc.
 #include "coordinator/rounds/coordinator.h"
 
 #include <algorithm>
@@ -111,13 +111,17 @@ absl::StatusOr<ChunkResult> Coordinator::FetchChunk(const DeviceId& device,
 
 absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const RoundQuery& query) {
   absl::MutexLock lock(&mutex_);
-  RETURN_IF_ERROR(Admit(device));
+  // Members see what is open; they open nothing.
+  const bool member = IsTokenMember(device);
+  RETURN_IF_ERROR(member ? EnsureLoaded() : Admit(device));
   RETURN_IF_ERROR(CheckProtocol(query.protocol_version));
   RETURN_IF_ERROR(TickAll());
-  ASSIGN_OR_RETURN(const OpenRound* round, RoundFor(device, query));
+  if (!member) RETURN_IF_ERROR(OpenDueRounds(device, query));
   RoundOffer offer;
   offer.retry_after = options_.round_interval;
-  if (round != nullptr) offer.rounds.push_back(round->record.description);
+  for (const OpenRound* round : OfferedRounds(device, query)) {
+    offer.rounds.push_back(round->record.description);
+  }
   return offer;
 }
 

@@ -11,7 +11,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -24,6 +26,7 @@
 #include "common/crypto/sign.h"
 #include "common/tokens/redeemer.h"
 #include "common/wire/federation.h"
+#include "coordinator/aggregation/update_merge.h"
 #include "coordinator/distribution/blob_store.h"
 #include "coordinator/distribution/publisher.h"
 #include "coordinator/rounds/describe_round.h"
@@ -129,17 +132,26 @@ class Coordinator final : public FederationService {
 
   // A finished machine -> store (and release); the round leaves open_.
   absl::Status Settle(OpenRound* round) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<ReleaseRecord> Merge(const OpenRound& round, nlohmann::json* report)
+  // What the round gave, for the one that ends its sweep.
+  absl::Status Keep(const OpenRound& round, RoundEnd* end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The next catalog, of all sums of the round's sweep.
+  absl::Status Release(const OpenRound& round, RoundEnd* end, nlohmann::json* report)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<ReleaseRecord> Merge(const TaskConfig& config, const RoundDescription& round,
+                                      std::span<const RoundSum> sums, nlohmann::json* report)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  // The round to offer, opening one if a task is due.  Null: none.
-  absl::StatusOr<const OpenRound*> RoundFor(const DeviceId& device, const RoundQuery& query)
+  // In the order of their opening.
+  std::vector<const OpenRound*> OfferedRounds(const DeviceId& device, const RoundQuery& query)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<const OpenRound*> OpenIfDue(const TaskRecord& task, const RoundQuery& query)
+  // Opens rounds of the tasks that are due, unless the device has one to join that is for all
+  // personas: one such round at a time.
+  absl::Status OpenDueRounds(const DeviceId& device, const RoundQuery& query)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<const OpenRound*> StartRound(const TaskConfig& config, uint64_t round_number,
-                                              const ReleaseRecord& catalog)
+  absl::Status OpenIfDue(const TaskRecord& task, const RoundQuery& query)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status StartSweep(const TaskConfig& config, uint64_t first_number,
+                          const ReleaseRecord& catalog) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
   absl::Mutex arrivals_mutex_ ABSL_ACQUIRED_BEFORE(mutex_);
@@ -153,8 +165,13 @@ class Coordinator final : public FederationService {
   std::map<std::string, int64_t> out_of_budget_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Rounds of this task that count against its privacy budget.
+// Rounds of this task that count against its privacy budget.  A sweep of routed rounds counts once:
+// no device is in two of them, and what each of them costs its own devices costs the others
+// nothing. That is for devices that are there or not; one that changes its choice changes two sums.
 absl::StatusOr<int64_t> SpentRounds(Store* store, const std::string& task);
+
+// Rounds of this task, or sweeps of them, that made a catalog.
+int CompletedRounds(const TaskConfig& config, const std::vector<RoundRecord>& rounds);
 
 // Shape of a published catalog, for planning rounds.
 absl::StatusOr<CatalogShape> ShapeOf(const ReleaseRecord& release, BlobStore* blobs);

@@ -1,4 +1,7 @@
-// Rounds: opening them when they are due, stepping them, and what becomes of their sum.
+// Rounds: opening them when they are due, and stepping them.  What becomes of their sum is in
+// coordinator_settle.cc.
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -6,8 +9,8 @@
 #include "common/base/log.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/wire/decode.h"
 #include "common/wire/sign_round.h"
-#include "coordinator/aggregation/update_merge.h"
 #include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
 
@@ -20,50 +23,59 @@ constexpr absl::Duration kPauseAfterAbort = absl::Seconds(1);
 // Longer than any round's first step.
 constexpr absl::Duration kTokenMemory = absl::Hours(24 * 31);
 
-bool StillJoinable(const RoundMachine& machine, const DeviceId& device) {
+// Routed rounds are shown to everybody alike.
+bool IsOffered(const RoundMachine& machine, const DeviceId& device) {
   if (machine.step() != SecAggStep::kAdvertise) return false;
+  if (machine.description().layout.routed()) return true;
+  if (IsTokenMember(device)) return false;
   return machine.Contains(device) || machine.arrived() < machine.expected();
 }
 
-// Whether trying again later cannot help.
-bool IsFinal(const absl::Status& status) {
-  return absl::IsAborted(status) || absl::IsInvalidArgument(status) || absl::IsDataLoss(status) ||
-         absl::IsNotFound(status);
+// When the next rounds of a task may open, which has none open.
+absl::StatusOr<absl::Time> DueAt(const TaskConfig& config, const std::vector<RoundRecord>& rounds) {
+  if (rounds.empty()) return absl::InfinitePast();
+  absl::Time finished = absl::InfinitePast();
+  for (const RoundRecord& round : rounds) finished = std::max(finished, round.finished);
+  const bool aborted = rounds.front().status == RoundStatus::kAborted;
+  const absl::Duration pause = aborted ? std::max(config.pause, kPauseAfterAbort) : config.pause;
+  ASSIGN_OR_RETURN(const RoundDescription last,
+                   DecodeRoundDescription(rounds.front().description.description));
+  // Devices that took part in a sweep say nothing by name until all of it must be over.
+  return std::max(finished + pause, last.layout.routed() ? last.unmask_until : finished);
 }
 
-absl::StatusOr<TaskConfig> FindTaskConfig(Store* store, const std::string& name) {
-  ASSIGN_OR_RETURN(const auto tasks, store->ListTasks());
-  for (const TaskRecord& task : tasks) {
-    if (task.name == name) return TaskConfigFromJson(task.config);
-  }
-  return absl::NotFoundError(absl::StrCat("there is no task named ", name));
-}
-
-// The task's noise at the round's step.  None: the coordinator adds none.
-absl::StatusOr<std::optional<NoiseRecord>> NoiseOf(Store* store, const RoundDescription& round) {
-  if (!round.central) return std::nullopt;
-  return store->FindNoise(round.task);
-}
-
-// The task's noise after the round.  None: it stays as it is.  A step is used up as soon as
-// somebody may have contributed to it: its devices will not contribute to the same one again.
-absl::StatusOr<std::optional<NoiseRecord>> NoiseAfter(Store* store, const RoundMachine& machine) {
-  const RoundDescription& round = machine.description();
-  if (!round.central || !machine.masking_started()) return std::nullopt;
-  ASSIGN_OR_RETURN(const auto noise, store->FindNoise(round.task));
-  auto after = AfterCentralStep(round, noise);
-  // Noise that is not this round's was added to nothing, and is not moved.
-  if (absl::IsDataLoss(after.status())) return std::nullopt;
-  return after;
+RoundOpening OpeningOf(const TaskConfig& config, const RoundDescription& round, absl::Time now,
+                       const SigningKey& key) {
+  RoundOpening opening;
+  opening.round.task = opening.ledger.task = config.name;
+  opening.round.number = opening.ledger.round_number = round.round_number;
+  opening.round.description = SignRoundDescription(round, key);
+  opening.round.session = SessionOf(opening.round.description);
+  opening.round.opened = opening.ledger.charged = now;
+  opening.ledger.epsilon = round.epsilon;
+  opening.ledger.delta = round.delta;
+  opening.ledger.noise_multiplier = config.noise_multiplier;
+  return opening;
 }
 
 }  // namespace
 
 absl::StatusOr<int64_t> SpentRounds(Store* store, const std::string& task) {
   ASSIGN_OR_RETURN(const auto ledger, store->ListLedger(task));
-  int64_t spent = 0;
-  for (const LedgerRecord& entry : ledger) spent += entry.spent ? 1 : 0;
-  return spent;
+  std::set<uint64_t> sweeps;
+  for (const LedgerRecord& entry : ledger) {
+    if (entry.spent) sweeps.insert(entry.sweep);
+  }
+  return static_cast<int64_t>(sweeps.size());
+}
+
+int CompletedRounds(const TaskConfig& config, const std::vector<RoundRecord>& rounds) {
+  return static_cast<int>(std::ranges::count_if(rounds, [&](const RoundRecord& round) {
+    if (!IsRouted(config)) return round.status == RoundStatus::kDone;
+    // The one that ended its sweep.
+    const auto report = nlohmann::json::parse(round.report, nullptr, false);
+    return report.is_object() && report.contains("catalog_version");
+  }));
 }
 
 absl::StatusOr<CatalogShape> ShapeOf(const ReleaseRecord& release, BlobStore* blobs) {
@@ -76,98 +88,100 @@ absl::StatusOr<CatalogShape> ShapeOf(const ReleaseRecord& release, BlobStore* bl
   return shape;
 }
 
-absl::StatusOr<const OpenRound*> Coordinator::RoundFor(const DeviceId& device,
-                                                       const RoundQuery& query) {
+std::vector<const OpenRound*> Coordinator::OfferedRounds(const DeviceId& device,
+                                                         const RoundQuery& query) {
+  std::vector<const OpenRound*> offered;
   for (const auto& [session, round] : open_) {
     const RoundDescription& description = round.machine->description();
     if (description.base_fingerprint == query.base_fingerprint &&
-        description.catalog_version == query.catalog_version &&
-        StillJoinable(*round.machine, device)) {
-      return &round;
+        description.catalog_version == query.catalog_version && IsOffered(*round.machine, device)) {
+      offered.push_back(&round);
     }
   }
+  std::ranges::sort(offered, {}, [](const OpenRound* round) { return round->record.id; });
+  return offered;
+}
+
+absl::Status Coordinator::OpenDueRounds(const DeviceId& device, const RoundQuery& query) {
+  const auto has_one_for_all_personas = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    for (const OpenRound* round : OfferedRounds(device, query)) {
+      if (!round->machine->description().layout.routed()) return true;
+    }
+    return false;
+  };
+  if (has_one_for_all_personas()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto tasks, options_.store->ListTasks());
   for (const TaskRecord& task : tasks) {
     if (task.state != TaskState::kActive) continue;
-    ASSIGN_OR_RETURN(const OpenRound* round, OpenIfDue(task, query));
-    if (round != nullptr) return round;
+    RETURN_IF_ERROR(OpenIfDue(task, query));
+    if (has_one_for_all_personas()) break;
   }
-  return nullptr;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<const OpenRound*> Coordinator::OpenIfDue(const TaskRecord& task,
-                                                        const RoundQuery& query) {
+absl::Status Coordinator::OpenIfDue(const TaskRecord& task, const RoundQuery& query) {
   ASSIGN_OR_RETURN(const TaskConfig config, TaskConfigFromJson(task.config));
-  if (config.base_fingerprint != query.base_fingerprint) return nullptr;
+  if (config.base_fingerprint != query.base_fingerprint) return absl::OkStatus();
   for (const auto& [session, round] : open_) {
-    if (round.record.task == task.name) return nullptr;
+    if (round.record.task == task.name) return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(const auto catalog,
                    options_.store->LatestRelease(ReleaseKind::kCatalog, config.base_fingerprint));
-  if (!catalog || catalog->version != query.catalog_version) return nullptr;
+  if (!catalog || catalog->version != query.catalog_version) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto rounds, options_.store->ListRounds(task.name));
-  int completed = 0;
-  for (const RoundRecord& round : rounds) completed += round.status == RoundStatus::kDone ? 1 : 0;
-  if (completed >= config.rounds) return nullptr;
-  if (!rounds.empty()) {
-    const RoundRecord& last = rounds.front();
-    const bool aborted = last.status == RoundStatus::kAborted;
-    const absl::Duration pause = aborted ? std::max(config.pause, kPauseAfterAbort) : config.pause;
-    if (options_.clock->Now() < last.finished + pause) return nullptr;
-  }
-  return StartRound(config, rounds.empty() ? 1 : rounds.front().number + 1, *catalog);
+  if (CompletedRounds(config, rounds) >= config.rounds) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const absl::Time due, DueAt(config, rounds));
+  if (options_.clock->Now() < due) return absl::OkStatus();
+  return StartSweep(config, rounds.empty() ? 1 : rounds.front().number + 1, *catalog);
 }
 
-absl::StatusOr<const OpenRound*> Coordinator::StartRound(const TaskConfig& config,
-                                                         uint64_t round_number,
-                                                         const ReleaseRecord& catalog) {
+absl::Status Coordinator::StartSweep(const TaskConfig& config, uint64_t first_number,
+                                     const ReleaseRecord& catalog) {
   ASSIGN_OR_RETURN(const int64_t spent, SpentRounds(options_.store, config.name));
   const auto known = out_of_budget_.find(config.name);
-  if (known != out_of_budget_.end() && known->second == spent) return nullptr;
+  if (known != out_of_budget_.end() && known->second == spent) return absl::OkStatus();
   ASSIGN_OR_RETURN(const CatalogShape shape, ShapeOf(catalog, options_.blobs));
   const absl::Time now = options_.clock->Now();
-  ASSIGN_OR_RETURN(RoundDescription description,
-                   DescribeRound(config, shape, round_number, now, options_.random));
+  ASSIGN_OR_RETURN(std::vector<RoundDescription> sweep,
+                   DescribeSweep(config, shape, first_number, now, options_.random));
   if (RequiresTokens(config)) {
     ASSIGN_OR_RETURN(const TokenDemand demand, DemandTokens());
-    ASSIGN_OR_RETURN(description, AdmitByToken(std::move(description), demand));
-  }
-  ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(config, description, spent + 1));
-  if (total > config.epsilon_budget) {
-    LogWarning(absl::StrFormat("task %s: no round opens: expected epsilon up to %g, got %.3f",
-                               config.name, config.epsilon_budget, total));
-    out_of_budget_[config.name] = spent;
-    return nullptr;
-  }
-  if (description.central) {
-    auto at_step = AtCentralStep(std::move(description), options_.store, options_.random);
-    if (absl::IsOutOfRange(at_step.status())) {
-      LogWarning(
-          absl::StrFormat("task %s: no round opens: %s", config.name, Message(at_step.status())));
-      out_of_budget_[config.name] = spent;
-      return nullptr;
+    for (RoundDescription& round : sweep) {
+      ASSIGN_OR_RETURN(round, AdmitByToken(std::move(round), demand));
     }
-    ASSIGN_OR_RETURN(description, std::move(at_step));
   }
-  RoundRecord record;
-  record.task = config.name;
-  record.number = round_number;
-  record.description = SignRoundDescription(description, *options_.key);
-  record.session = SessionOf(record.description);
-  record.opened = now;
-  LedgerRecord ledger;
-  ledger.task = config.name;
-  ledger.round_number = round_number;
-  // That of central noise is of all rounds of the task, and charged once.
-  ledger.epsilon = description.central && spent > 0 ? 0 : description.epsilon;
-  ledger.delta = description.delta;
-  ledger.noise_multiplier = config.noise_multiplier;
-  ledger.charged = now;
-  ASSIGN_OR_RETURN(record.id, options_.store->OpenRound(record, ledger));
-  const SessionId session = record.session;
-  ASSIGN_OR_RETURN(OpenRound round, RestoreRound(std::move(record), {}, {}));
-  LogInfo(absl::StrFormat("task %s: round %d opens", config.name, round_number));
-  return &(open_[session] = std::move(round));
+  const auto stop = [&](std::string_view why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    LogWarning(absl::StrFormat("task %s: no round opens: %s", config.name, why));
+    out_of_budget_[config.name] = spent;
+    return absl::OkStatus();
+  };
+  // A device is in one round of a sweep at most.  The first is the largest, and costs the most.
+  ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(config, sweep.front(), spent + 1));
+  if (total > config.epsilon_budget) {
+    return stop(
+        absl::StrFormat("expected epsilon up to %g, got %.3f", config.epsilon_budget, total));
+  }
+  if (sweep.front().central) {
+    auto at_step = AtCentralStep(std::move(sweep.front()), options_.store, options_.random);
+    if (absl::IsOutOfRange(at_step.status())) return stop(Message(at_step.status()));
+    ASSIGN_OR_RETURN(sweep.front(), std::move(at_step));
+  }
+  std::vector<RoundOpening> openings;
+  for (const RoundDescription& round : sweep) {
+    openings.push_back(OpeningOf(config, round, now, *options_.key));
+    openings.back().ledger.sweep = first_number;
+    // That of central noise is of all rounds of the task, and charged once.
+    if (round.central && spent > 0) openings.back().ledger.epsilon = 0;
+  }
+  ASSIGN_OR_RETURN(const auto ids, options_.store->OpenSweep(openings));
+  for (size_t i = 0; i < openings.size(); ++i) {
+    RoundRecord& record = openings[i].round;
+    record.id = ids[i];
+    const SessionId session = record.session;
+    LogInfo(absl::StrFormat("task %s: round %d opens", config.name, record.number));
+    ASSIGN_OR_RETURN(open_[session], RestoreRound(std::move(record), {}, {}));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<TokenDemand> Coordinator::DemandTokens() {
@@ -258,75 +272,6 @@ absl::Status Coordinator::TickAll() {
     StepRound(&round, ClockTick{options_.clock->Now()}, std::nullopt, &batch);
     RETURN_IF_ERROR(Commit(&batch));
   }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<ReleaseRecord> Coordinator::Merge(const OpenRound& round, nlohmann::json* report) {
-  const RoundDescription& description = round.machine->description();
-  const AggregateSum& sum = *round.machine->sum();
-  ASSIGN_OR_RETURN(const TaskConfig config, FindTaskConfig(options_.store, description.task));
-  ASSIGN_OR_RETURN(const auto newest, options_.store->LatestRelease(ReleaseKind::kCatalog,
-                                                                    description.base_fingerprint));
-  if (!newest || newest->version != description.catalog_version) {
-    return absl::AbortedError("another catalog was published during the round");
-  }
-  ASSIGN_OR_RETURN(const Catalog catalog, LoadCatalog(*newest, options_.blobs));
-  ASSIGN_OR_RETURN(const auto noise, NoiseOf(options_.store, description));
-  ASSIGN_OR_RETURN(const std::vector<float> decoded, ReleasableSum(description, sum.sum, noise));
-  ASSIGN_OR_RETURN(const MergedCatalog merged,
-                   MergeUpdate(catalog, description.layout, decoded, sum.survivor_count,
-                               MergeOptionsOf(config, description)));
-  *report = nlohmann::json::parse(MergeReportToJson(merged.report));
-  Publisher publisher({.store = options_.store,
-                       .blobs = options_.blobs,
-                       .key = options_.key,
-                       .clock = options_.clock,
-                       .validity = options_.release_validity});
-  return publisher.MakeCatalogRelease(merged.catalog, newest->name, description.catalog_hash);
-}
-
-absl::Status Coordinator::Settle(OpenRound* round) {
-  RoundRecord record = round->record;
-  record.finished = options_.clock->Now();
-  nlohmann::json report = nlohmann::json::object();
-  std::optional<ReleaseRecord> release;
-  bool spent = round->machine->unmasking_started();
-  if (round->machine->step() == SecAggStep::kDone) {
-    auto merged = Merge(*round, &report);
-    if (!merged.ok() && !IsFinal(merged.status())) {
-      // A full disk, say: the sum is safe in the stored events, and the next tick tries again.
-      return absl::UnavailableError(
-          absl::StrCat("the next catalog cannot be stored: ", merged.status().message()));
-    }
-    spent = true;
-    record.status = merged.ok() ? RoundStatus::kDone : RoundStatus::kAborted;
-    if (merged.ok()) {
-      release = *std::move(merged);
-      report["catalog_version"] = release->version;
-    } else {
-      record.message = std::string(Message(merged.status()));
-    }
-    const AggregateSum& sum = *round->machine->sum();
-    record.survivor_count = sum.survivor_count;
-    record.transcript = sum.transcript;
-    report["blamed"] = sum.blamed;
-  } else {
-    record.status = RoundStatus::kAborted;
-    record.message = round->machine->abort_reason();
-  }
-  report["steps"] = round->statistics.ToJson(record.opened);
-  record.report = report.dump();
-  ASSIGN_OR_RETURN(const auto noise, NoiseAfter(options_.store, *round->machine));
-  const absl::Status status = options_.store->FinishRound(record, spent, release, noise);
-  if (!status.ok()) {
-    loaded_ = false;
-    return absl::UnavailableError(
-        absl::StrCat("the end of a round cannot be stored: ", status.message()));
-  }
-  LogInfo(absl::StrFormat("task %s: round %d: %s%s%s", record.task, record.number,
-                          ToAbsl(RoundStatusName(record.status)),
-                          record.message.empty() ? "" : ": ", record.message));
-  open_.erase(record.session);
   return absl::OkStatus();
 }
 

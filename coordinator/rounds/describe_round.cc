@@ -18,8 +18,7 @@ namespace {
 
 constexpr double kDefaultScalePerClipNorm = 1024;
 
-UpdateLayout LayoutOf(const TaskConfig& config, const CatalogShape& catalog,
-                      const Bucket& bucket) {
+UpdateLayout LayoutOf(const TaskConfig& config, const CatalogShape& catalog, const Bucket& bucket) {
   return {.persona_count = bucket.persona_count,
           .first_persona = bucket.first_persona,
           .catalog_personas = catalog.persona_count,

@@ -28,8 +28,8 @@ struct Bucket {
   int first_persona = 0;
   int persona_count = 0;
 };
-// One with all personas; of a routed task, as many of bucket_personas as it takes, the last of which
-// may be smaller.
+// One with all personas; of a routed task, as many of bucket_personas as it takes, the last of
+// which may be smaller.
 std::vector<Bucket> BucketsOf(const TaskConfig& config, const CatalogShape& catalog);
 // The number of the first round that opened with this one (a sweep, one round a bucket).
 uint64_t SweepOf(const TaskConfig& config, const RoundDescription& round);

@@ -41,6 +41,8 @@ void VisitFields(Config& config, const Visit& visit) {
   visit("largest_noise_ratio", config.largest_noise_ratio);
   visit("demonstration", config.demonstration);
   visit("tokens", config.tokens);
+  visit("routing", config.routing);
+  visit("bucket_personas", config.bucket_personas);
   visit("count_weight", config.count_weight);
   visit("loss_weight", config.loss_weight);
   visit("loss_bound", config.loss_bound);
@@ -156,6 +158,34 @@ absl::Status CheckNoise(const TaskConfig& c) {
                  "no more than fit into the rounds, a separation apart", c.participations);
 }
 
+absl::Status CheckRouting(const TaskConfig& c) {
+  if (c.tokens != "required" && c.tokens != "off") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("task: tokens: expected required or off, got ", c.tokens.substr(0, 64)));
+  }
+  if (!IsRouted(c)) {
+    if (c.routing != "all-blocks") {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "task: routing: expected all-blocks or routed, got ", c.routing.substr(0, 64)));
+    }
+    return Require(c.bucket_personas == 1, "bucket_personas", "1 unless the task is routed",
+                   c.bucket_personas);
+  }
+  RETURN_IF_ERROR(Require(c.bucket_personas >= 1 && c.bucket_personas <= kMaxPersonas,
+                          "bucket_personas", "1 to 4096", c.bucket_personas));
+  if (!RequiresTokens(c)) {
+    return absl::InvalidArgumentError(
+        "task: routing: routed rounds need tokens: required, got off: a device that joined by its "
+        "name would show what it chose");
+  }
+  if (HasCentralNoise(c)) {
+    return absl::InvalidArgumentError(
+        "task: routing: expected noise that devices add in routed rounds, got central");
+  }
+  return Require(c.advertise >= absl::Seconds(1), "advertise_seconds", "1 or more in routed rounds",
+                 absl::ToDoubleSeconds(c.advertise));
+}
+
 absl::Status CheckPrivacyNumbers(const TaskConfig& c) {
   RETURN_IF_ERROR(
       Require(c.clip_norm >= 1e-6 && c.clip_norm <= 1e6, "clip_norm", "1e-6 to 1e6", c.clip_norm));
@@ -210,10 +240,7 @@ absl::Status CheckTaskConfig(const TaskConfig& c) {
                           static_cast<double>(c.base_fingerprint.size())));
   RETURN_IF_ERROR(CheckCohort(c));
   RETURN_IF_ERROR(CheckPrivacyNumbers(c));
-  if (c.tokens != "required" && c.tokens != "off") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("task: tokens: expected required or off, got ", c.tokens.substr(0, 64)));
-  }
+  RETURN_IF_ERROR(CheckRouting(c));
   RETURN_IF_ERROR(Require(c.server_learning_rate > 0 && c.server_learning_rate <= 100,
                           "server_learning_rate", "above 0 to 100", c.server_learning_rate));
   RETURN_IF_ERROR(Require(c.min_count >= 0 && c.min_count <= kMaxCohort, "min_count", "0 to 65536",

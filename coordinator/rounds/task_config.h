@@ -46,6 +46,12 @@ struct TaskConfig {
   // "required": devices join by anonymous token, unnamed; "off": by their certificate's name.
   std::string tokens = "off";
 
+  // "all-blocks": a device's vector has room for every persona, and shows none.  "routed": personas
+  // in buckets of bucket_personas, each with rounds and cohorts of its own, which reveal how many
+  // devices chose from each bucket; devices must allow that.
+  std::string routing = "all-blocks";
+  int bucket_personas = 1;
+
   double count_weight = 0.3;  // of the one-hot counts, in clip norms
   double loss_weight = 0.02;  // of a loss, in clip norms
   double loss_bound = 8.0;
@@ -64,6 +70,7 @@ struct TaskConfig {
 };
 
 inline bool HasCentralNoise(const TaskConfig& config) { return config.noise == "central"; }
+inline bool IsRouted(const TaskConfig& config) { return config.routing == "routed"; }
 inline bool RequiresTokens(const TaskConfig& config) { return config.tokens == "required"; }
 
 // What this coordinator's owner allows: the strict rule.

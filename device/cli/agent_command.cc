@@ -188,6 +188,12 @@ void AddAgentCommand(Program& program) {
                     "Take part in rounds (the owner's consent)");
   command->add_flag("--allow-demonstration", a->agent.policy.allow_demonstration,
                     "Also in rounds without real privacy, labelled as demonstrations");
+  command->add_flag("--allow-routed", a->agent.policy.allow_routed,
+                    "Also in routed rounds, which reveal how many devices chose each group of "
+                    "personas, and nothing of any device");
+  command->add_flag("--allow-central-noise", a->agent.policy.allow_central_noise,
+                    "Also in rounds whose noise the coordinator adds, which sees the sum of all "
+                    "devices before");
   command->add_option("--min-cohort", a->agent.policy.min_cohort,
                       "Refuse real rounds with fewer devices");
   command->add_option("--max-epsilon", a->agent.policy.max_round_epsilon,

@@ -6,8 +6,8 @@
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
+#include "common/wire/decode.h"
 #include "common/wire/encode.h"
-#include "coordinator/aggregation/update_merge.h"
 #include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/rounds/open_round.h"
@@ -124,11 +124,13 @@ void InvariantChecker::OnRoundFinished(const FinishedRound& round) {
 
 absl::Status InvariantChecker::Check(const FinishedRound& round) {
   const RoundRecord& record = round.record;
-  if (record.status == RoundStatus::kDone && !round.release) {
+  // Of a sweep the last one releases, whatever became of itself.
+  const bool alone = !IsRouted(task_);
+  if (alone && record.status == RoundStatus::kDone && !round.release) {
     Violation(absl::StrFormat("round %d: done without a release", record.number));
   }
   if (round.release) {
-    if (record.status != RoundStatus::kDone) {
+    if (alone && record.status != RoundStatus::kDone) {
       Violation(absl::StrFormat("round %d: released a catalog though %s", record.number,
                                 RoundStatusName(record.status)));
     }
@@ -139,6 +141,8 @@ absl::Status InvariantChecker::Check(const FinishedRound& round) {
     released_version_ = round.release->version;
   }
   RETURN_IF_ERROR(CheckSum(round));
+  if (round.release) RETURN_IF_ERROR(CheckRelease(round));
+  if (round.ends_sweep) sweep_.clear();
   return CheckLedger(round);
 }
 
@@ -184,21 +188,22 @@ absl::Status InvariantChecker::CheckSum(const FinishedRound& round) {
   const uint64_t error = SumError(contributions, sum->sum, description.secagg.modulus_bits);
   sum_errors_[number] = error;
   if (error != 0) Violation(absl::StrFormat("round %d: the sum is off by %d", number, error));
-  if (!round.release || error != 0) return absl::OkStatus();
-  return CheckRelease(round, description, sum->sum, sum->survivor_count);
+  DecodedSum& decoded = sweep_[description.layout.first_persona];
+  ASSIGN_OR_RETURN(decoded.values, ReleasableSum(description, sum->sum, round.noise));
+  decoded.sum = {description.layout, decoded.values, sum->survivor_count};
+  return absl::OkStatus();
 }
 
-absl::Status InvariantChecker::CheckRelease(const FinishedRound& round,
-                                            const RoundDescription& description,
-                                            const std::vector<uint32_t>& sum, uint32_t survivors) {
+absl::Status InvariantChecker::CheckRelease(const FinishedRound& round) {
+  ASSIGN_OR_RETURN(const RoundDescription description,
+                   DecodeRoundDescription(round.record.description.description));
   ASSIGN_OR_RETURN(const Hash256 before, HashFromHex(description.catalog_hash));
   ASSIGN_OR_RETURN(const std::string bytes, blobs_->Get(before));
   ASSIGN_OR_RETURN(const Catalog catalog, ParseCatalog(bytes));
-  ASSIGN_OR_RETURN(const std::vector<float> decoded,
-                   ReleasableSum(description, sum, round.noise));
+  std::vector<RoundSum> sums;
+  for (const auto& [first, decoded] : sweep_) sums.push_back(decoded.sum);
   ASSIGN_OR_RETURN(const MergedCatalog merged,
-                   MergeUpdate(catalog, description.layout, decoded, survivors,
-                               MergeOptionsOf(task_, description)));
+                   MergeUpdates(catalog, sums, MergeOptionsOf(task_, description)));
   ASSIGN_OR_RETURN(const std::string released, ReleaseFileHash(*round.release));
   if (CatalogHash(merged.catalog) != released) {
     Violation(absl::StrFormat("round %d: the released catalog is not what its sum gives",

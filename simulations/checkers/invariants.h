@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "coordinator/aggregation/update_merge.h"
 #include "coordinator/distribution/blob_store.h"
 #include "coordinator/rounds/task_config.h"
 #include "simulations/world/observer.h"
@@ -55,8 +56,7 @@ class InvariantChecker final : public WorldObserver {
   void Violation(std::string text);
   absl::Status Check(const FinishedRound& round);
   absl::Status CheckSum(const FinishedRound& round);
-  absl::Status CheckRelease(const FinishedRound& round, const RoundDescription& description,
-                            const std::vector<uint32_t>& sum, uint32_t survivors);
+  absl::Status CheckRelease(const FinishedRound& round);
   absl::Status CheckLedger(const FinishedRound& round);
   std::optional<std::string> PublishedFile(uint64_t version);
 
@@ -73,6 +73,12 @@ class InvariantChecker final : public WorldObserver {
   std::map<std::string, std::string> members_;  // member -> device, as seen at the devices
   std::map<std::string, uint64_t> installed_;   // device -> catalog version
   std::map<uint64_t, uint64_t> sum_errors_;
+  // Of the sweep that is going on, by its first persona.
+  struct DecodedSum {
+    std::vector<float> values;
+    RoundSum sum;
+  };
+  std::map<int, DecodedSum> sweep_;
   uint64_t released_version_ = 0;
   std::vector<std::string> violations_;
 };

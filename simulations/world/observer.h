@@ -19,6 +19,7 @@ struct FinishedRound {
   std::vector<RoundEventRecord> events = {};
   std::vector<PartialSumRecord> sums = {};
   bool spent = false;
+  bool ends_sweep = true;  // see RoundEnd
   std::optional<ReleaseRecord> release;
   std::optional<NoiseRecord> noise;  // the task's, at the round's step
 };

@@ -4,14 +4,15 @@
 
 namespace lorikeet {
 
-absl::Status RecordingStore::FinishRound(const RoundRecord& round, bool spent,
-                                         const std::optional<ReleaseRecord>& release,
-                                         const std::optional<NoiseRecord>& noise) {
-  FinishedRound finished{.record = round, .spent = spent, .release = release};
-  ASSIGN_OR_RETURN(finished.events, store_->RoundEvents(round.id));
-  ASSIGN_OR_RETURN(finished.sums, store_->PartialSums(round.id));
-  ASSIGN_OR_RETURN(finished.noise, store_->FindNoise(round.task));
-  RETURN_IF_ERROR(store_->FinishRound(round, spent, release, noise));
+absl::Status RecordingStore::FinishRound(const RoundEnd& end) {
+  FinishedRound finished{.record = end.round,
+                         .spent = end.spent,
+                         .ends_sweep = end.ends_sweep,
+                         .release = end.release};
+  ASSIGN_OR_RETURN(finished.events, store_->RoundEvents(end.round.id));
+  ASSIGN_OR_RETURN(finished.sums, store_->PartialSums(end.round.id));
+  ASSIGN_OR_RETURN(finished.noise, store_->FindNoise(end.round.task));
+  RETURN_IF_ERROR(store_->FinishRound(end));
   finished_(finished);
   return absl::OkStatus();
 }

@@ -26,8 +26,8 @@ class RecordingStore final : public Store {
     return store_->SetTaskState(name, state);
   }
   absl::StatusOr<std::vector<TaskRecord>> ListTasks() override { return store_->ListTasks(); }
-  absl::StatusOr<int64_t> OpenRound(const RoundRecord& round, const LedgerRecord& ledger) override {
-    return store_->OpenRound(round, ledger);
+  absl::StatusOr<std::vector<int64_t>> OpenSweep(const std::vector<RoundOpening>& rounds) override {
+    return store_->OpenSweep(rounds);
   }
   absl::Status AppendEvents(const EventBatch& batch) override {
     return store_->AppendEvents(batch);
@@ -48,9 +48,11 @@ class RecordingStore final : public Store {
   absl::StatusOr<std::vector<PartialSumRecord>> PartialSums(int64_t round_id) override {
     return store_->PartialSums(round_id);
   }
-  absl::Status FinishRound(const RoundRecord& round, bool spent,
-                           const std::optional<ReleaseRecord>& release,
-                           const std::optional<NoiseRecord>& noise) override;
+  absl::Status FinishRound(const RoundEnd& end) override;
+  absl::StatusOr<std::vector<KeptSumRecord>> KeptSums(std::string_view task,
+                                                      uint64_t sweep) override {
+    return store_->KeptSums(task, sweep);
+  }
   absl::Status AddNoise(const NoiseRecord& noise) override { return store_->AddNoise(noise); }
   absl::StatusOr<std::optional<NoiseRecord>> FindNoise(std::string_view task) override {
     return store_->FindNoise(task);
@@ -83,6 +85,17 @@ class RecordingStore final : public Store {
   absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) override {
     return store_->ListLedger(task);
   }
+  absl::StatusOr<Lease> AcquireLease(const LeaseRequest& request) override {
+    return store_->AcquireLease(request);
+  }
+  absl::Status RenewLease(const Fence& fence, absl::Time now, absl::Duration duration) override {
+    return store_->RenewLease(fence, now, duration);
+  }
+  absl::Status ReleaseLease(const Fence& fence) override { return store_->ReleaseLease(fence); }
+  absl::StatusOr<std::optional<Lease>> FindLease(std::string_view name) override {
+    return store_->FindLease(name);
+  }
+  void UseFence(const std::optional<Fence>& fence) override { store_->UseFence(fence); }
 
  private:
   Store* store_;

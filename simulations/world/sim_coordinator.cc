@@ -64,9 +64,7 @@ absl::StatusOr<uint64_t> SimCoordinator::CatalogVersion() {
 
 absl::StatusOr<int> SimCoordinator::RoundsDone() {
   ASSIGN_OR_RETURN(const auto rounds, store_->ListRounds(options_.task.name));
-  int done = 0;
-  for (const RoundRecord& round : rounds) done += round.status == RoundStatus::kDone ? 1 : 0;
-  return done;
+  return CompletedRounds(options_.task, rounds);
 }
 
 }  // namespace lorikeet

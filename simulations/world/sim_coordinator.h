@@ -52,7 +52,7 @@ class SimCoordinator {
   BlobStore* blobs() { return &blobs_; }
   Ed25519PublicKey public_key() const { return key_.public_key(); }
   Ed25519PublicKey issuer_key() const { return issuer_key_.public_key(); }
-  // The newest catalog's version, and rounds done.
+  // The newest catalog's version, and rounds, or sweeps of routed ones, that made a catalog.
   absl::StatusOr<uint64_t> CatalogVersion();
   absl::StatusOr<int> RoundsDone();
 

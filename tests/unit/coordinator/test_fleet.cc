@@ -31,7 +31,11 @@ TaskConfig FleetTask(const FleetOptions& options, const std::string& base) {
   task.separation = options.separation;
   task.epsilon_budget = options.epsilon_budget;
   task.demonstration = true;
-  task.tokens = options.tokens ? "required" : "off";
+  task.tokens = options.tokens || options.bucket_personas > 0 ? "required" : "off";
+  if (options.bucket_personas > 0) {
+    task.routing = "routed";
+    task.bucket_personas = options.bucket_personas;
+  }
   task.clip_norm = 10;
   task.min_count = 0.5;
   task.advertise = task.share = task.mask = task.acknowledge = task.unmask = absl::Seconds(10);
@@ -40,7 +44,7 @@ TaskConfig FleetTask(const FleetOptions& options, const std::string& base) {
 
 }  // namespace
 
-Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version) {
+Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version, int personas) {
   Catalog catalog;
   catalog.base_fingerprint = base_fingerprint;
   catalog.architecture = "llama";
@@ -56,10 +60,11 @@ Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version) {
   catalog.basis = {matrix};
   const std::vector<std::string_view> documents = {"a short line of text", "and one more of them"};
   catalog.background = MakeStyleBackground(documents);
-  for (const char* id : {"brief", "formal"}) {
-    catalog.personas.push_back({.id = id,
-                                .cores = {0, 0, 0, 0},
-                                .card = MakeStyleCard(CountStyle(documents), catalog.background)});
+  for (int k = 0; k < personas; ++k) {
+    catalog.personas.push_back(
+        {.id = k < 2 ? (k == 0 ? "brief" : "formal") : absl::StrCat("kind-", k),
+         .cores = {0, 0, 0, 0},
+         .card = MakeStyleCard(CountStyle(documents), catalog.background)});
   }
   return catalog;
 }
@@ -81,7 +86,8 @@ TestFleet::TestFleet(const FleetOptions& options)
   const auto base = publisher().PublishBase(WriteTinyBase(directory_, 1), "tiny");
   EXPECT_TRUE(base.ok()) << base.status();
   base_ = base->base_fingerprint;
-  EXPECT_TRUE(WriteCatalog(TinyCatalog(base_, 1), directory_ + "/catalog.gguf").ok());
+  EXPECT_TRUE(
+      WriteCatalog(TinyCatalog(base_, 1, options.personas), directory_ + "/catalog.gguf").ok());
   const auto catalog = publisher().PublishCatalog(directory_ + "/catalog.gguf", "voices");
   EXPECT_TRUE(catalog.ok()) << catalog.status();
   const std::string config = TaskConfigToJson(FleetTask(options, base_));
@@ -162,7 +168,14 @@ absl::Status TestDevice::Prepare(uint64_t catalog_version) {
   query.catalog_version = catalog_version;
   ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id_, query));
   if (offer.rounds.empty()) return absl::NotFoundError("no round is offered");
-  ASSIGN_OR_RETURN(round_, VerifyRoundDescription(offer.rounds[0], fleet_->key().public_key()));
+  const auto has_persona = [this] {
+    const int index = persona_ - round_.layout.first_persona;
+    return index >= 0 && index < round_.layout.persona_count;
+  };
+  for (size_t i = 0; i == 0 || !has_persona(); ++i) {
+    if (i == offer.rounds.size()) return absl::NotFoundError("no round is for this persona");
+    ASSIGN_OR_RETURN(round_, VerifyRoundDescription(offer.rounds[i], fleet_->key().public_key()));
+  }
   caller_ = id_;
   token_.reset();
   if (round_.token) {
@@ -202,8 +215,9 @@ absl::Status TestDevice::Mask(int persona, float value) {
   std::vector<float> vector(static_cast<size_t>(layout.dimension()));
   const size_t block = static_cast<size_t>(layout.block_size);
   const size_t count_at = static_cast<size_t>(layout.persona_count) * block;
-  for (size_t j = 0; j < block; ++j) vector[static_cast<size_t>(persona) * block + j] = value;
-  vector[count_at + static_cast<size_t>(persona)] = static_cast<float>(layout.count_weight);
+  const size_t index = static_cast<size_t>(persona - layout.first_persona);
+  for (size_t j = 0; j < block; ++j) vector[index * block + j] = value;
+  vector[count_at + index] = static_cast<float>(layout.count_weight);
   vector[vector.size() - 2] = static_cast<float>(3.0 * layout.loss_weight);
   vector[vector.size() - 1] = static_cast<float>(2.0 * layout.loss_weight);
   ASSIGN_OR_RETURN(const ClippedDelta clipped, Clip(std::move(vector), round_.encoding.clip_norm));

@@ -23,8 +23,8 @@
 
 namespace lorikeet {
 
-// Two personas ("brief", "formal") over one 4 x 4 matrix of rank 2: block size 4.
-Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version);
+// Personas ("brief", "formal", then "kind-2" etc.) over one 4 x 4 matrix of rank 2: block size 4.
+Catalog TinyCatalog(const std::string& base_fingerprint, uint64_t version, int personas = 2);
 // A file that passes for a base model; another `seed` is another base.
 std::string WriteTinyBase(const std::string& directory, int seed);
 
@@ -36,6 +36,8 @@ struct FleetOptions {
   double epsilon_budget = 1e9;
   int devices = 6;
   bool tokens = false;  // the task requires them
+  int personas = 2;
+  int bucket_personas = 0;  // above 0: the task is routed, and requires tokens
   std::string noise = "skellam";
   int separation = 1;  // of central noise
 };
@@ -88,6 +90,8 @@ class TestDevice {
   // Device number `index`: id "device-<index>".
   TestDevice(TestFleet* fleet, int index);
 
+  // Whose round it joins where there are several; the first persona's unless set.
+  void set_persona(int persona) { persona_ = persona; }
   absl::Status Join(uint64_t catalog_version = 1);  // GetRound, Verify, AdvertiseKeys
   // Join in its parts.  Prepare fetches a token where the round asks for one.
   absl::Status Prepare(uint64_t catalog_version = 1);
@@ -113,6 +117,7 @@ class TestDevice {
   absl::Status FetchToken();
 
   TestFleet* fleet_;
+  int persona_ = 0;
   std::string id_;
   DeviceId caller_;
   std::optional<Token> token_;
