@@ -13,6 +13,7 @@
 #include "common/base/status_macros.h"
 #include "common/crypto/public_key_file.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/admin/serve_dashboard.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
@@ -47,7 +48,8 @@ struct ServeOptions {
   std::string config;
   std::string listen;     // overrides the config file
   std::string port_file;  // the port, once listening
-  std::string only;       // "": all; else "rounds" or "issuer"
+  std::string dashboard_port_file;
+  std::string only;  // "": all; else "rounds" or "issuer"
   double poll_seconds = 0.25;
   double round_seconds = 1;
 };
@@ -138,8 +140,13 @@ absl::Status RunServe(const ServeOptions& options, Output& out) {
   if (issues_only || (options.only.empty() && workspace->HasTokens())) {
     ASSIGN_OR_RETURN(issuer, OpenIssuer(workspace.get(), &random));
   }
-  ASSIGN_OR_RETURN(const auto server_options,
+  ASSIGN_OR_RETURN(auto server_options,
                    ServerOptions(options, workspace->settings, rounds.get(), issuer.get()));
+  std::unique_ptr<Dashboard> dashboard;
+  if (!issues_only && !workspace->settings.dashboard.empty()) {
+    ASSIGN_OR_RETURN(dashboard, Dashboard::Start(workspace->settings));
+    server_options.observer = dashboard->observer();
+  }
   ASSIGN_OR_RETURN(const auto server, FederationServer::Start(server_options));
 
   const std::string host = server_options.listen.substr(0, server_options.listen.rfind(':'));
@@ -153,6 +160,13 @@ absl::Status RunServe(const ServeOptions& options, Output& out) {
     RETURN_IF_ERROR(WriteFileAtomic(options.port_file, absl::StrCat(server->port(), "\n")));
   }
   out.Text(absl::StrCat("listening on ", endpoint, "\n"));
+  if (dashboard != nullptr) {
+    if (!options.dashboard_port_file.empty()) {
+      RETURN_IF_ERROR(
+          WriteFileAtomic(options.dashboard_port_file, absl::StrCat(dashboard->port(), "\n")));
+    }
+    out.Text(absl::StrCat("dashboard on ", dashboard->url(), "\n"));
+  }
   while (!StopRequested()) absl::SleepFor(absl::Milliseconds(50));
   out.Line("stopping: running calls end first");
   server->Stop();
@@ -193,6 +207,8 @@ void AddServeCommand(Program& program) {
   AddConfigOption(command, &options->config);
   command->add_option("--listen", options->listen, "HOST:PORT instead of the config file's");
   command->add_option("--port-file", options->port_file, "Write the port here once listening");
+  command->add_option("--dashboard-port-file", options->dashboard_port_file,
+                      "Write the dashboard's port here once listening");
   command
       ->add_option(
           "--only", options->only,

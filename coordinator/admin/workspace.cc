@@ -40,9 +40,10 @@ constexpr PathKey kPaths[] = {
     {"token_seed", "tokens.seed", &Settings::token_seed_path},
 };
 
-absl::Status Unexpected(const std::string& path, std::string_view key, std::string_view expected) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(path, ": ", ToAbsl(key), ": expected ", ToAbsl(expected)));
+absl::Status Unexpected(const std::string& path, const toml::key& key, std::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": line ", key.source().begin.line, ": ",
+                                                 ToAbsl(key.str()), ": expected ",
+                                                 ToAbsl(expected)));
 }
 
 absl::Status ReadPaths(const std::string& path, const toml::table& table, Settings* settings) {
@@ -50,9 +51,9 @@ absl::Status ReadPaths(const std::string& path, const toml::table& table, Settin
   for (const auto& [key, value] : table) {
     const auto known = std::find_if(std::begin(kPaths), std::end(kPaths),
                                     [&](const PathKey& p) { return key.str() == p.key; });
-    if (known == std::end(kPaths)) return Unexpected(path, key.str(), "no such path");
+    if (known == std::end(kPaths)) return Unexpected(path, key, "no such path");
     const auto text = value.value<std::string>();
-    if (!text) return Unexpected(path, key.str(), "text");
+    if (!text) return Unexpected(path, key, "text");
     settings->*(known->field) = (base / *text).string();
   }
   return absl::OkStatus();
@@ -62,15 +63,14 @@ absl::Status ReadPolicy(const std::string& path, const toml::table& table, TaskP
   for (const auto& [key, value] : table) {
     if (key.str() == "cohort_floor") {
       const auto number = value.value<int64_t>();
-      if (!number || *number < 2 || *number > 65536)
-        return Unexpected(path, key.str(), "2 to 65536");
+      if (!number || *number < 2 || *number > 65536) return Unexpected(path, key, "2 to 65536");
       policy->cohort_floor = static_cast<int>(*number);
     } else if (key.str() == "epsilon_ceiling") {
       const auto number = value.value<double>();
-      if (!number || !(*number > 0)) return Unexpected(path, key.str(), "a number above 0");
+      if (!number || !(*number > 0)) return Unexpected(path, key, "a number above 0");
       policy->epsilon_ceiling = *number;
     } else {
-      return Unexpected(path, key.str(), "no such key in [policy]");
+      return Unexpected(path, key, "no such key in [policy]");
     }
   }
   return absl::OkStatus();
@@ -81,7 +81,7 @@ absl::Status ReadTokens(const std::string& path, const toml::table& table,
   for (const auto& [key, value] : table) {
     const auto number = value.value<int64_t>();
     if (!number || *number < 0 || *number > UINT32_MAX) {
-      return Unexpected(path, key.str(), "a whole number");
+      return Unexpected(path, key, "a whole number");
     }
     if (key.str() == "start_unix_seconds") {
       schedule->start_unix_seconds = *number;
@@ -90,10 +90,35 @@ absl::Status ReadTokens(const std::string& path, const toml::table& table,
     } else if (key.str() == "tokens_per_epoch") {
       schedule->tokens_per_epoch = static_cast<uint32_t>(*number);
     } else {
-      return Unexpected(path, key.str(), "no such key in [tokens]");
+      return Unexpected(path, key, "no such key in [tokens]");
     }
   }
   return Annotate(schedule->Check(), path);
+}
+
+bool IsDashboardKey(std::string_view key) {
+  return key == "dashboard" || key == "dashboard_allow_remote" || key == "dashboard_names";
+}
+
+absl::Status ReadDashboard(const std::string& path, const toml::key& key, const toml::node& value,
+                           Settings* settings) {
+  if (key.str() == "dashboard") {
+    const auto address = value.value<std::string>();
+    if (!address) return Unexpected(path, key, "HOST:PORT, or nothing between the quotes");
+    settings->dashboard = *address;
+  } else if (key.str() == "dashboard_allow_remote") {
+    const auto allow = value.value<bool>();
+    if (!allow) return Unexpected(path, key, "true or false");
+    settings->dashboard_allow_remote = *allow;
+  } else {
+    const toml::array* names = value.as_array();
+    if (names == nullptr) return Unexpected(path, key, "a list of host names");
+    for (const toml::node& name : *names) {
+      if (!name.is_string()) return Unexpected(path, key, "a list of host names");
+      settings->dashboard_names.push_back(*name.value<std::string>());
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::Status ReadTable(const std::string& path, const toml::table& table, Settings* settings) {
@@ -102,9 +127,10 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
       settings->listen = *value.value<std::string>();
     } else if (key.str() == "release_validity_days") {
       const auto days = value.value<double>();
-      if (!days || !(*days > 0 && *days < 36500))
-        return Unexpected(path, key.str(), "days above 0");
+      if (!days || !(*days > 0 && *days < 36500)) return Unexpected(path, key, "days above 0");
       settings->release_validity = absl::Hours(24 * *days);
+    } else if (IsDashboardKey(key.str())) {
+      RETURN_IF_ERROR(ReadDashboard(path, key, value, settings));
     } else if (key.str() == "paths" && value.is_table()) {
       RETURN_IF_ERROR(ReadPaths(path, *value.as_table(), settings));
     } else if (key.str() == "policy" && value.is_table()) {
@@ -112,8 +138,10 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
     } else if (key.str() == "tokens" && value.is_table()) {
       RETURN_IF_ERROR(ReadTokens(path, *value.as_table(), &settings->tokens));
     } else {
-      return Unexpected(path, key.str(),
-                        "listen, release_validity_days, [paths], [policy] or [tokens]");
+      return Unexpected(
+          path, key,
+          "listen, release_validity_days, dashboard, dashboard_allow_remote, dashboard_names, "
+          "[paths], [policy] or [tokens]");
     }
   }
   return absl::OkStatus();
@@ -126,6 +154,7 @@ std::string ConfigText(const std::string& listen) {
   const toml::table table{
       {"listen", listen},
       {"release_validity_days", 90},
+      {"dashboard", ""},
       {"paths", paths},
       {"policy", toml::table{{"cohort_floor", 30}, {"epsilon_ceiling", 8.0}}},
       {"tokens", toml::table{{"start_unix_seconds", schedule.start_unix_seconds},

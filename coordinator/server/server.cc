@@ -17,6 +17,7 @@
 #include "common/wire/proto_convert.h"
 #include "common/wire/tls_teardown.h"
 #include "coordinator/server/federation_adapter.h"
+#include "coordinator/server/rpc_interceptor.h"
 
 namespace lorikeet {
 
@@ -74,6 +75,9 @@ absl::StatusOr<std::unique_ptr<FederationServer>> FederationServer::Start(const 
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
   builder.SetResourceQuota(grpc::ResourceQuota("coordinator").SetMaxThreads(options.max_threads));
+  if (options.observer != nullptr) {
+    builder.experimental().SetInterceptorCreators(ObserveCalls(options.observer));
+  }
   builder.AddListeningPort(options.listen, grpc::SslServerCredentials(tls), &state->port);
   if (options.service != nullptr) builder.RegisterService(&state->adapter);
   if (options.issuer != nullptr) builder.RegisterService(&state->issuer_adapter);

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "common/wire/federation.h"
 #include "common/wire/token_service.h"
+#include "coordinator/server/rpc_observer.h"
 
 namespace lorikeet {
 
@@ -31,6 +32,7 @@ class FederationServer {
     std::function<absl::Time()> tick;  // called by the timer thread; returns the next deadline
     absl::Duration tick_interval = absl::Milliseconds(200);  // longest wait between ticks
     int max_threads = 64;
+    RpcObserver* observer = nullptr;  // told of every call; thread-safe; may be null
   };
   // UNAVAILABLE: the port is taken (or the address is not ours).  INVALID_ARGUMENT: no certificate.
   static absl::StatusOr<std::unique_ptr<FederationServer>> Start(const Options& options);
