@@ -3,6 +3,9 @@
 // coordinator.toml (paths relative to it):
 //   listen = "127.0.0.1:8750"          devices connect here
 //   release_validity_days = 90
+//   dashboard = ""                     or HOST:PORT; the page says who may look: dashboard_server.h
+//   dashboard_allow_remote = false     whether that may be an address others reach
+//   dashboard_names = []               host names that it is reached by, besides addresses
 //   [paths]  store, releases, ca_certificate, ca_key, server_certificate, server_key, signing_key,
 //            release_key, issuer_key, issuer_public_key, token_seed
 //   [tokens] start_unix_seconds = 0, epoch_seconds = 86400, tokens_per_epoch = 4     anonymous
@@ -33,6 +36,9 @@ inline constexpr char kDefaultListen[] = "127.0.0.1:8750";
 struct Settings {
   std::string listen = kDefaultListen;
   absl::Duration release_validity = absl::Hours(24 * 90);
+  std::string dashboard;  // empty: none
+  bool dashboard_allow_remote = false;
+  std::vector<std::string> dashboard_names;
   TaskPolicy policy;
   std::string store_path;
   std::string releases_path;
