@@ -34,7 +34,8 @@ absl::Status SqliteError(int code, std::string_view what, std::string_view detai
     case SQLITE_LOCKED:
       return absl::UnavailableError(message);
     case SQLITE_CONSTRAINT:
-      return absl::AlreadyExistsError(message);
+      return code == SQLITE_CONSTRAINT_FOREIGNKEY ? absl::FailedPreconditionError(message)
+                                                  : absl::AlreadyExistsError(message);
     default:
       return absl::InternalError(message);
   }
@@ -138,6 +139,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
     return SqliteError(code, absl::StrCat("open ", path),
                        raw != nullptr ? sqlite3_errmsg(raw) : sqlite3_errstr(code));
   }
+  sqlite3_extended_result_codes(raw, 1);
   sqlite3_busy_timeout(raw, options.busy_timeout_ms);
   const absl::Status status = database->Execute(absl::StrCat(
       options.secure_delete ? "PRAGMA secure_delete = ON;" : "",

@@ -2,7 +2,7 @@
 //
 // Errors by code: DATA_LOSS (not a database, corrupt), RESOURCE_EXHAUSTED (disk full),
 // PERMISSION_DENIED (read-only, no access), UNAVAILABLE (locked for longer than the busy timeout),
-// ALREADY_EXISTS (a constraint), INTERNAL (our SQL).
+// FAILED_PRECONDITION (a foreign key), ALREADY_EXISTS (another constraint), INTERNAL (our SQL).
 #ifndef LORIKEET_COMMON_SQLITE_DATABASE_H_
 #define LORIKEET_COMMON_SQLITE_DATABASE_H_
 

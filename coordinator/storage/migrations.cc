@@ -64,9 +64,35 @@ DELETE FROM round_events;
 CREATE TABLE central_noise (
   task TEXT PRIMARY KEY REFERENCES tasks(name), state BLOB NOT NULL) STRICT;
 )sql"},
+    // Before, every round opened alone.
+    {5, "sweeps of routed rounds", R"sql(
+ALTER TABLE ledger ADD COLUMN sweep INTEGER NOT NULL DEFAULT 0;
+UPDATE ledger SET sweep = round_number;
+CREATE TABLE kept_sums (
+  round_id INTEGER PRIMARY KEY REFERENCES rounds(id), task TEXT NOT NULL,
+  sweep INTEGER NOT NULL, sum BLOB NOT NULL) STRICT;
+)sql"},
+    {6, "leases of coordinators", R"sql(
+CREATE TABLE leases (
+  name TEXT PRIMARY KEY, token INTEGER NOT NULL, holder TEXT NOT NULL, address TEXT NOT NULL,
+  expires INTEGER NOT NULL) STRICT;
+)sql"},
+    {7, "trust metadata and the log", R"sql(
+CREATE TABLE trust_documents (
+  role TEXT NOT NULL, version INTEGER NOT NULL, document TEXT NOT NULL,
+  PRIMARY KEY (role, version)) STRICT;
+CREATE TABLE log_entries (
+  position INTEGER NOT NULL, kind INTEGER NOT NULL, content BLOB NOT NULL,
+  PRIMARY KEY (position), UNIQUE (content, kind)) STRICT;
+CREATE TABLE log_nodes (
+  level INTEGER NOT NULL, position INTEGER NOT NULL, hash BLOB NOT NULL,
+  PRIMARY KEY (level, position)) STRICT;
+)sql"},
 };
 
-absl::StatusOr<int> SchemaVersion(Database* database) {
+absl::StatusOr<int> SchemaVersion(SqlConnection* database) {
+  ASSIGN_OR_RETURN(const bool made, database->HasTable("meta"));
+  if (!made) return 0;
   ASSIGN_OR_RETURN(auto select,
                    database->Prepare("SELECT value FROM meta WHERE key = 'schema_version'"));
   ASSIGN_OR_RETURN(const bool found, select.Step());
@@ -94,22 +120,23 @@ std::span<const Migration> Migrations() { return kMigrations; }
 
 int NewestSchemaVersion() { return kMigrations[std::size(kMigrations) - 1].version; }
 
-absl::Status MigrateSchema(Database* database, int target) {
-  RETURN_IF_ERROR(database->Execute(kMetaTable));
+absl::Status MigrateSchema(SqlConnection* database, int target) {
   ASSIGN_OR_RETURN(int version, SchemaVersion(database));
   RETURN_IF_ERROR(CheckNotNewer(version, target));
   if (version == target) return absl::OkStatus();
-  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database));
+  ASSIGN_OR_RETURN(auto transaction, SqlTransaction::Begin(database, "schema"));
   ASSIGN_OR_RETURN(version, SchemaVersion(database));  // another process may have been faster
   RETURN_IF_ERROR(CheckNotNewer(version, target));
+  RETURN_IF_ERROR(database->ExecuteSchema(kMetaTable));
   for (const Migration& step : kMigrations) {
     if (step.version <= version || step.version > target) continue;
     RETURN_IF_ERROR(
-        Annotate(database->Execute(step.sql),
+        Annotate(database->ExecuteSchema(step.sql),
                  absl::StrCat("store: schema version ", step.version, " (", step.what, ")")));
   }
-  ASSIGN_OR_RETURN(auto insert, database->Prepare("INSERT OR REPLACE INTO meta (key, value) "
-                                                  "VALUES ('schema_version', ?)"));
+  ASSIGN_OR_RETURN(auto insert, database->Prepare("INSERT INTO meta (key, value) "
+                                                  "VALUES ('schema_version', ?) ON CONFLICT (key) "
+                                                  "DO UPDATE SET value = excluded.value"));
   RETURN_IF_ERROR(insert.BindText(1, absl::StrCat(target)).Run());
   return transaction.Commit();
 }

@@ -10,14 +10,14 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "common/sqlite/database.h"
+#include "coordinator/storage/sql_connection.h"
 
 namespace lorikeet {
 
 struct Migration {
   int version;       // the schema's afterwards; 1, 2, 3 ... without gaps
   const char* what;  // for people
-  const char* sql;   // as SQLite reads it
+  const char* sql;   // as SQLite reads it, in the words that PostgresSchema knows
 };
 
 std::span<const Migration> Migrations();
@@ -26,7 +26,7 @@ int NewestSchemaVersion();
 
 // Brings a store to `target` (of an empty one or an older version), in one transaction: wholly or
 // not at all.  Two processes may try at once.  FAILED_PRECONDITION: the store is newer than that.
-absl::Status MigrateSchema(Database* database, int target = NewestSchemaVersion());
+absl::Status MigrateSchema(SqlConnection* database, int target = NewestSchemaVersion());
 
 }  // namespace lorikeet
 

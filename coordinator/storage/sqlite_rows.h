@@ -10,25 +10,25 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "common/base/strings.h"
-#include "common/sqlite/database.h"
+#include "coordinator/storage/sql_connection.h"
 
 namespace lorikeet::storage_internal {
 
 // Milliseconds since the epoch.
 inline int64_t ToColumn(absl::Time time) { return absl::ToUnixMillis(time); }
-inline absl::Time TimeColumn(const Statement& row, int column) {
+inline absl::Time TimeColumn(const SqlStatement& row, int column) {
   return absl::FromUnixMillis(row.Int(column));
 }
 
-inline std::string TextColumn(const Statement& row, int column) {
+inline std::string TextColumn(const SqlStatement& row, int column) {
   return std::string(row.Text(column));
 }
-inline std::string BlobColumn(const Statement& row, int column) {
+inline std::string BlobColumn(const SqlStatement& row, int column) {
   return std::string(AsChars(row.Blob(column)));
 }
 
 template <size_t N>
-absl::Status ArrayColumn(const Statement& row, int column, std::array<uint8_t, N>* out) {
+absl::Status ArrayColumn(const SqlStatement& row, int column, std::array<uint8_t, N>* out) {
   const auto bytes = row.Blob(column);
   if (bytes.size() != N) {
     return absl::DataLossError(

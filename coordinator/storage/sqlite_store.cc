@@ -17,7 +17,7 @@ using storage_internal::TextColumn;
 using storage_internal::TimeColumn;
 using storage_internal::ToColumn;
 
-absl::StatusOr<ReleaseRecord> ReadRelease(const Statement& row) {
+absl::StatusOr<ReleaseRecord> ReadRelease(const SqlStatement& row) {
   ReleaseRecord release;
   ASSIGN_OR_RETURN(release.kind, ParseReleaseKind(row.Text(0)));
   release.base_fingerprint = TextColumn(row, 1);
@@ -30,11 +30,20 @@ absl::StatusOr<ReleaseRecord> ReadRelease(const Statement& row) {
   return release;
 }
 
+absl::StatusOr<std::vector<ReleaseRecord>> ReadReleases(SqlStatement select) {
+  std::vector<ReleaseRecord> releases;
+  for (;;) {
+    ASSIGN_OR_RETURN(const bool more, select.Step());
+    if (!more) return releases;
+    ASSIGN_OR_RETURN(releases.emplace_back(), ReadRelease(select));
+  }
+}
+
 constexpr char kReleaseColumns[] =
     "SELECT kind, base_fingerprint, version, name, manifest, signature, key, published "
     "FROM releases ";
 
-DeviceRecord ReadDevice(const Statement& row) {
+DeviceRecord ReadDevice(const SqlStatement& row) {
   DeviceRecord device;
   device.id = TextColumn(row, 0);
   device.enrolled = TimeColumn(row, 1);
@@ -49,25 +58,27 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const std::string
   if (!create && !FileExists(path)) {
     return absl::NotFoundError(absl::StrCat("expected a coordinator's store at ", path));
   }
-  ASSIGN_OR_RETURN(auto database, Database::Open(path, {.create = create, .secure_delete = true}));
-  RETURN_IF_ERROR(MigrateSchema(database.get()));
-  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(database)));
+  ASSIGN_OR_RETURN(auto file, Database::Open(path, {.create = create, .secure_delete = true}));
+  auto connection = OverSqlite(std::move(file));
+  RETURN_IF_ERROR(MigrateSchema(connection.get()));
+  return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(connection)));
 }
 
-absl::Status SqliteStore::SetMeta(std::string_view key, std::string_view value) {
+absl::Status SqlStore::SetMeta(std::string_view key, std::string_view value) {
   ASSIGN_OR_RETURN(auto insert,
-                   database_->Prepare("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"));
+                   database_->Prepare("INSERT INTO meta (key, value) VALUES (?, ?) "
+                                      "ON CONFLICT (key) DO UPDATE SET value = excluded.value"));
   return insert.BindText(1, key).BindText(2, value).Run();
 }
 
-absl::StatusOr<std::optional<std::string>> SqliteStore::GetMeta(std::string_view key) {
+absl::StatusOr<std::optional<std::string>> SqlStore::GetMeta(std::string_view key) {
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT value FROM meta WHERE key = ?"));
   ASSIGN_OR_RETURN(const bool found, select.BindText(1, key).Step());
   if (!found) return std::nullopt;
   return TextColumn(select, 0);
 }
 
-absl::Status SqliteStore::AddTask(const TaskRecord& task) {
+absl::Status SqlStore::AddTask(const TaskRecord& task) {
   ASSIGN_OR_RETURN(
       auto insert,
       database_->Prepare("INSERT INTO tasks (name, config, state, created) VALUES (?, ?, ?, ?)"));
@@ -78,14 +89,14 @@ absl::Status SqliteStore::AddTask(const TaskRecord& task) {
   return absl::AlreadyExistsError(absl::StrCat("there is a task named ", task.name, " already"));
 }
 
-absl::Status SqliteStore::SetTaskState(std::string_view name, TaskState state) {
+absl::Status SqlStore::SetTaskState(std::string_view name, TaskState state) {
   ASSIGN_OR_RETURN(auto update, database_->Prepare("UPDATE tasks SET state = ? WHERE name = ?"));
   RETURN_IF_ERROR(update.Bind(1, static_cast<int64_t>(state)).BindText(2, name).Run());
   if (database_->changes() == 1) return absl::OkStatus();
   return absl::NotFoundError(absl::StrCat("there is no task named ", ToAbsl(name)));
 }
 
-absl::StatusOr<std::vector<TaskRecord>> SqliteStore::ListTasks() {
+absl::StatusOr<std::vector<TaskRecord>> SqlStore::ListTasks() {
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT name, config, state, created "
                                                    "FROM tasks ORDER BY created, name"));
   std::vector<TaskRecord> tasks;
@@ -99,7 +110,7 @@ absl::StatusOr<std::vector<TaskRecord>> SqliteStore::ListTasks() {
   }
 }
 
-absl::Status SqliteStore::AddRelease(const ReleaseRecord& release) {
+absl::Status SqlStore::AddRelease(const ReleaseRecord& release) {
   ASSIGN_OR_RETURN(auto insert, database_->Prepare(
                                     "INSERT INTO releases (kind, base_fingerprint, version, name, "
                                     "manifest, signature, key, published) "
@@ -119,7 +130,7 @@ absl::Status SqliteStore::AddRelease(const ReleaseRecord& release) {
                                                " is published already"));
 }
 
-absl::StatusOr<std::optional<ReleaseRecord>> SqliteStore::LatestRelease(
+absl::StatusOr<std::optional<ReleaseRecord>> SqlStore::LatestRelease(
     ReleaseKind kind, std::string_view base_fingerprint) {
   ASSIGN_OR_RETURN(auto select, database_->Prepare(absl::StrCat(
                                     kReleaseColumns,
@@ -131,18 +142,23 @@ absl::StatusOr<std::optional<ReleaseRecord>> SqliteStore::LatestRelease(
   return ReadRelease(select);
 }
 
-absl::StatusOr<std::vector<ReleaseRecord>> SqliteStore::ListReleases() {
+absl::StatusOr<std::vector<ReleaseRecord>> SqlStore::ListReleases() {
   ASSIGN_OR_RETURN(auto select, database_->Prepare(absl::StrCat(
                                     kReleaseColumns, "ORDER BY published DESC, version DESC")));
-  std::vector<ReleaseRecord> releases;
-  for (;;) {
-    ASSIGN_OR_RETURN(const bool more, select.Step());
-    if (!more) return releases;
-    ASSIGN_OR_RETURN(releases.emplace_back(), ReadRelease(select));
-  }
+  return ReadReleases(std::move(select));
 }
 
-absl::Status SqliteStore::AddDevice(const DeviceRecord& device) {
+absl::StatusOr<std::vector<ReleaseRecord>> SqlStore::NewestReleases() {
+  ASSIGN_OR_RETURN(
+      auto select,
+      database_->Prepare(absl::StrCat(
+          kReleaseColumns,
+          "WHERE version = (SELECT max(version) FROM releases AS newest WHERE newest.kind = "
+          "releases.kind AND newest.base_fingerprint = releases.base_fingerprint)")));
+  return ReadReleases(std::move(select));
+}
+
+absl::Status SqlStore::AddDevice(const DeviceRecord& device) {
   ASSIGN_OR_RETURN(auto insert,
                    database_->Prepare("INSERT INTO devices (id, enrolled) VALUES (?, ?)"));
   const absl::Status status =
@@ -151,7 +167,7 @@ absl::Status SqliteStore::AddDevice(const DeviceRecord& device) {
   return absl::AlreadyExistsError(absl::StrCat("device ", device.id, " is enrolled already"));
 }
 
-absl::Status SqliteStore::RevokeDevice(std::string_view id, absl::Time when) {
+absl::Status SqlStore::RevokeDevice(std::string_view id, absl::Time when) {
   ASSIGN_OR_RETURN(auto update, database_->Prepare("UPDATE devices SET revoked = "
                                                    "coalesce(revoked, ?) WHERE id = ?"));
   RETURN_IF_ERROR(update.Bind(1, ToColumn(when)).BindText(2, id).Run());
@@ -159,7 +175,7 @@ absl::Status SqliteStore::RevokeDevice(std::string_view id, absl::Time when) {
   return absl::NotFoundError(absl::StrCat("there is no device ", ToAbsl(id)));
 }
 
-absl::StatusOr<std::optional<DeviceRecord>> SqliteStore::FindDevice(std::string_view id) {
+absl::StatusOr<std::optional<DeviceRecord>> SqlStore::FindDevice(std::string_view id) {
   ASSIGN_OR_RETURN(auto select,
                    database_->Prepare("SELECT id, enrolled, revoked FROM devices WHERE id = ?"));
   ASSIGN_OR_RETURN(const bool found, select.BindText(1, id).Step());
@@ -167,7 +183,7 @@ absl::StatusOr<std::optional<DeviceRecord>> SqliteStore::FindDevice(std::string_
   return ReadDevice(select);
 }
 
-absl::StatusOr<std::vector<DeviceRecord>> SqliteStore::ListDevices() {
+absl::StatusOr<std::vector<DeviceRecord>> SqlStore::ListDevices() {
   ASSIGN_OR_RETURN(auto select,
                    database_->Prepare("SELECT id, enrolled, revoked FROM devices ORDER BY id"));
   std::vector<DeviceRecord> devices;
@@ -178,16 +194,18 @@ absl::StatusOr<std::vector<DeviceRecord>> SqliteStore::ListDevices() {
   }
 }
 
-absl::StatusOr<DeviceCounts> SqliteStore::CountDevices() {
+absl::StatusOr<DeviceCounts> SqlStore::CountDevices() {
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT count(*), count(revoked) FROM devices"));
   RETURN_IF_ERROR(select.Step().status());
   return DeviceCounts{.enrolled = select.Int(0) - select.Int(1), .revoked = select.Int(1)};
 }
 
-absl::StatusOr<std::vector<LedgerRecord>> SqliteStore::ListLedger(std::string_view task) {
-  ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT task, round_number, epsilon, delta, "
-                                                   "noise_multiplier, charged, spent FROM ledger "
-                                                   "WHERE ?1 = '' OR task = ?1 ORDER BY rowid"));
+absl::StatusOr<std::vector<LedgerRecord>> SqlStore::ListLedger(std::string_view task) {
+  ASSIGN_OR_RETURN(
+      auto select,
+      database_->Prepare("SELECT task, round_number, epsilon, delta, "
+                         "noise_multiplier, charged, spent, sweep FROM ledger "
+                         "WHERE ?1 = '' OR task = ?1 ORDER BY charged, task, round_number"));
   select.BindText(1, task);
   std::vector<LedgerRecord> entries;
   for (;;) {
@@ -199,7 +217,8 @@ absl::StatusOr<std::vector<LedgerRecord>> SqliteStore::ListLedger(std::string_vi
                        .delta = select.Double(3),
                        .noise_multiplier = select.Double(4),
                        .charged = TimeColumn(select, 5),
-                       .spent = select.Int(6) != 0});
+                       .spent = select.Int(6) != 0,
+                       .sweep = static_cast<uint64_t>(select.Int(7))});
   }
 }
 

@@ -1,12 +1,13 @@
 // Anonymous tokens: what devices were given, and what was spent.  The two tables share no column
 // that could join a device to a token but the epoch.
+#include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
+#include "coordinator/storage/sql_store.h"
 #include "coordinator/storage/sqlite_rows.h"
-#include "coordinator/storage/sqlite_store.h"
 
 namespace lorikeet {
 
-absl::Status SqliteStore::SpendToken(const SpentTokenRecord& token) {
+absl::Status SqlStore::SpendToken(const SpentTokenRecord& token) {
   ASSIGN_OR_RETURN(auto insert,
                    database_->Prepare("INSERT INTO spent_tokens (epoch, nonce, session) "
                                       "VALUES (?, ?, ?)"));
@@ -17,8 +18,8 @@ absl::Status SqliteStore::SpendToken(const SpentTokenRecord& token) {
   return absl::IsAlreadyExists(spent) ? absl::AlreadyExistsError("the token is spent") : spent;
 }
 
-absl::StatusOr<std::optional<SessionId>> SqliteStore::FindSpentToken(uint64_t epoch,
-                                                                     const Hash256& nonce) {
+absl::StatusOr<std::optional<SessionId>> SqlStore::FindSpentToken(uint64_t epoch,
+                                                                  const Hash256& nonce) {
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT session FROM spent_tokens "
                                                    "WHERE epoch = ? AND nonce = ?"));
   select.Bind(1, static_cast<int64_t>(epoch)).BindBlob(2, nonce);
@@ -29,8 +30,11 @@ absl::StatusOr<std::optional<SessionId>> SqliteStore::FindSpentToken(uint64_t ep
   return session;
 }
 
-absl::StatusOr<bool> SqliteStore::TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) {
-  ASSIGN_OR_RETURN(auto transaction, Transaction::Begin(database_.get()));
+absl::StatusOr<bool> SqlStore::TryChargeTokens(const TokenChargeRecord& charge, uint32_t limit) {
+  // A device's charges one after the other: none may miss another in its sum.
+  ASSIGN_OR_RETURN(
+      auto transaction,
+      SqlTransaction::Begin(database_.get(), absl::StrCat("tokens of ", charge.device)));
   ASSIGN_OR_RETURN(auto select, database_->Prepare("SELECT request, count FROM token_charges "
                                                    "WHERE epoch = ? AND device = ?"));
   select.Bind(1, static_cast<int64_t>(charge.epoch)).BindText(2, charge.device);
@@ -55,7 +59,7 @@ absl::StatusOr<bool> SqliteStore::TryChargeTokens(const TokenChargeRecord& charg
   return true;
 }
 
-absl::Status SqliteStore::ForgetTokens(uint64_t before_epoch) {
+absl::Status SqlStore::ForgetTokens(uint64_t before_epoch) {
   for (const char* sql :
        {"DELETE FROM token_charges WHERE epoch < ?", "DELETE FROM spent_tokens WHERE epoch < ?"}) {
     ASSIGN_OR_RETURN(auto forget, database_->Prepare(sql));

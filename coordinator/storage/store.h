@@ -111,12 +111,37 @@ struct LedgerRecord {
   double noise_multiplier = 0;
   absl::Time charged;
   bool spent = true;
+  // Number of the first round that opened together with it, or its own.  A device is in one round
+  // of such a sweep at most: they count once.
+  uint64_t sweep = 0;
+};
+
+struct RoundOpening {
+  RoundRecord round;
+  LedgerRecord ledger;
 };
 
 // Central noise of a task (coordinator/rounds/central_noise.h): as secret as the sums it goes onto.
 struct NoiseRecord {
   std::string task;
   std::string state;  // seed and next step, among others
+};
+
+// How a round ended.
+struct RoundEnd {
+  RoundRecord round;  // what it says about its end
+  bool spent = false;
+  std::optional<ReleaseRecord> release;
+  std::optional<NoiseRecord> noise;  // takes the place of the task's
+  // Whether no other round of its sweep is open.  Then what was kept is deleted.
+  bool ends_sweep = true;
+  std::string kept_sum;  // else, unless empty: kept until the sweep ends
+};
+
+// What a round of a sweep that is not over gave, noised and decoded.
+struct KeptSumRecord {
+  int64_t round_id = 0;
+  std::string sum;  // 32-bit floats, little-endian
 };
 
 // Anonymous tokens that a device asked an issuer for.
@@ -150,6 +175,30 @@ struct EventBatch {
   bool empty() const { return entries.empty(); }
 };
 
+// Which of several coordinators over one store may do something, for how long.  Never deleted: the
+// token counts who has held it.
+struct Lease {
+  std::string name;
+  uint64_t token = 0;   // grows with every acquisition
+  std::string holder;   // "": nobody
+  std::string address;  // where the others reach the holder
+  absl::Time expires;   // by the store's clock
+};
+struct LeaseRequest {
+  std::string name;
+  std::string holder;  // another one for every start of a coordinator
+  std::string address;
+  absl::Time now;  // a store with a clock of its own goes by that one
+  absl::Duration duration;
+};
+// A lease as its holder had it.
+struct Fence {
+  std::string lease;
+  uint64_t token = 0;
+};
+
+// Texts are UTF-8 without NUL.  UNAVAILABLE: the store cannot be reached now; what was to be
+// written may be in it or not, as the message says.
 class Store {
  public:
   virtual ~Store() = default;
@@ -163,9 +212,9 @@ class Store {
   virtual absl::Status SetTaskState(std::string_view name, TaskState state) = 0;
   virtual absl::StatusOr<std::vector<TaskRecord>> ListTasks() = 0;
 
-  // The round and its ledger entry, in one transaction; returns the round's id.
-  virtual absl::StatusOr<int64_t> OpenRound(const RoundRecord& round,
-                                            const LedgerRecord& ledger) = 0;
+  // The rounds of a sweep and their ledger entries, in one transaction; returns the rounds' ids.
+  virtual absl::StatusOr<std::vector<int64_t>> OpenSweep(
+      const std::vector<RoundOpening>& rounds) = 0;
   // One transaction, however many devices are in it.  ALREADY_EXISTS: a token is spent (by
   // whichever coordinator over this store, whenever), and nothing was stored.
   virtual absl::Status AppendEvents(const EventBatch& batch) = 0;
@@ -179,15 +228,18 @@ class Store {
   virtual absl::Status ForgetTokens(uint64_t before_epoch) = 0;
   virtual absl::StatusOr<std::vector<RoundEventRecord>> RoundEvents(int64_t round_id) = 0;
   virtual absl::StatusOr<std::vector<PartialSumRecord>> PartialSums(int64_t round_id) = 0;
-  // Sets what `round` says about its end, adds the release if there is one, sets the ledger entry's
-  // `spent`, replaces the task's noise if there is new one, and deletes the round's events and
-  // partial sums: one transaction.
-  virtual absl::Status FinishRound(const RoundRecord& round, bool spent,
-                                   const std::optional<ReleaseRecord>& release,
-                                   const std::optional<NoiseRecord>& noise) = 0;
+  // Sets what `end` says, adds the release if there is one, sets the ledger entry's `spent`,
+  // deletes the round's events and partial sums, replaces the task's noise if there is new one,
+  // keeps or deletes the sweep's sums: one transaction. FAILED_PRECONDITION: the round is not open;
+  // another one of its sweep is, and `ends_sweep` says not (or the other way round): nothing was
+  // stored.
+  virtual absl::Status FinishRound(const RoundEnd& end) = 0;
   // ALREADY_EXISTS: the task has one.
   virtual absl::Status AddNoise(const NoiseRecord& noise) = 0;
   virtual absl::StatusOr<std::optional<NoiseRecord>> FindNoise(std::string_view task) = 0;
+  // Of a sweep that is not over, by round.
+  virtual absl::StatusOr<std::vector<KeptSumRecord>> KeptSums(std::string_view task,
+                                                              uint64_t sweep) = 0;
   // Newest first; all tasks if `task` is empty.
   virtual absl::StatusOr<std::vector<RoundRecord>> ListRounds(std::string_view task) = 0;
   virtual absl::StatusOr<std::vector<RoundRecord>> OpenRounds() = 0;
@@ -210,6 +262,19 @@ class Store {
 
   // In order of charging; all tasks if `task` is empty.
   virtual absl::StatusOr<std::vector<LedgerRecord>> ListLedger(std::string_view task) = 0;
+
+  // Takes the lease if nobody holds it, its time is over or it is this holder's (whose earlier
+  // token ends with that).  Returns it as it is afterwards: the request's holder's, or another's.
+  virtual absl::StatusOr<Lease> AcquireLease(const LeaseRequest& request) = 0;
+  // From now on for `duration`.  FAILED_PRECONDITION: given up, or somebody else has taken it.
+  virtual absl::Status RenewLease(const Fence& fence, absl::Time now, absl::Duration duration) = 0;
+  // Gives it up, so that others need not wait for its end.  OK if it was another's already.
+  virtual absl::Status ReleaseLease(const Fence& fence) = 0;
+  virtual absl::StatusOr<std::optional<Lease>> FindLease(std::string_view name) = 0;
+  // From now on what this object writes of rounds (OpenSweep, AppendEvents, FinishRound) is refused
+  // with FAILED_PRECONDITION, and nothing of it stored, once the lease has another token: a
+  // coordinator that was paused and wakes can write no more.  Null: no fence.
+  virtual void UseFence(const std::optional<Fence>& fence) = 0;
 
   // For those who look on often.  As they are here they read everything; a store that can count
   // without reading overrides them.

@@ -150,16 +150,23 @@ void PrivatePostgres::Kill() {
   const std::string children = absl::StrCat("/proc/", server_, "/task/", server_, "/children");
   const auto list = ReadFile(children, 1 << 16);
   std::string text = list.ok() ? *list : std::string();
+  std::vector<pid_t> sessions;
   for (char* at = text.data(); *at != '\0';) {
     char* end = at;
     const long child = std::strtol(at, &end, 10);
     if (end == at) break;
-    kill(static_cast<pid_t>(child), SIGKILL);
+    sessions.push_back(static_cast<pid_t>(child));
     at = end;
   }
+  for (const pid_t session : sessions) kill(session, SIGKILL);
   kill(server_, SIGKILL);
   waitpid(server_, nullptr, 0);
   server_ = -1;
+  // Their sockets close when they are gone.
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  for (const pid_t session : sessions) {
+    while (kill(session, 0) == 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(2));
+  }
 }
 
 absl::Status PrivatePostgres::Restart() { return Launch(); }
