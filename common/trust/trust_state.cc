@@ -126,7 +126,7 @@ absl::Status TrustState::Update(const TrustUpdate& update, absl::Time now) {
         absl::StrFormat("root metadata: expected at most %d roots, got %d (endless data)",
                         kMaxRootsPerUpdate, update.roots.size()));
   }
-  for (const SignedMetadata& root : update.roots) RETURN_IF_ERROR(TakeRoot(root));
+  for (const SignedMetadata& root : update.roots) RETURN_IF_ERROR(UpdateRoot(root));
   // Of the last root only (TUF 5.3.10): a device that was off must get past those in between.
   RETURN_IF_ERROR(CheckExpiry(TrustRole::kRoot, root_.expires, AtLeast(now)));
   if (!update.timestamp) return Missing(TrustRole::kTimestamp);
@@ -145,7 +145,7 @@ absl::Status TrustState::Update(const TrustUpdate& update, absl::Time now) {
   return UpdateTargets(update, now);
 }
 
-absl::Status TrustState::TakeRoot(const SignedMetadata& document) {
+absl::Status TrustState::UpdateRoot(const SignedMetadata& document) {
   RETURN_IF_ERROR(CheckSize(TrustRole::kRoot, document));
   RETURN_IF_ERROR(CheckSigned(TrustRole::kRoot, document, root_.role(TrustRole::kRoot),
                               absl::StrFormat("root version %d", root_.version)));

@@ -74,6 +74,9 @@ class TrustState {
   //   INVALID_ARGUMENT     signed, and malformed nevertheless
   absl::Status Update(const TrustUpdate& update, absl::Time now);
 
+  // One root, whether it is still valid or not.  Errors as Update.
+  absl::Status UpdateRoot(const SignedMetadata& document);
+
   // A file that may be installed now.  NOT_FOUND: none of that name, or no targets yet;
   // DEADLINE_EXCEEDED: a document expired since the last update.
   absl::StatusOr<TargetFile> FindTarget(std::string_view name, absl::Time now) const;
@@ -90,7 +93,6 @@ class TrustState {
 
  private:
   TrustState() = default;
-  absl::Status TakeRoot(const SignedMetadata& document);
   void ForgetRotated(const RootMetadata& root);
   absl::Status TakeTimestamp(const SignedMetadata& document);
   absl::Status TakeSnapshot(const SignedMetadata& document);
