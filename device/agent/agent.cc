@@ -40,7 +40,8 @@ Agent::Agent(AgentOptions options, const Clock* clock, RandomSource* random, Age
       clock_(clock),
       random_(random),
       store_(store),
-      state_(std::move(state)) {
+      state_(std::move(state)),
+      pace_(options_.max_download_rate) {
   state_.ledger.terms = {.max_total_epsilon = options_.policy.max_total_epsilon,
                          .delta = options_.policy.max_delta,
                          .assumed_corrupt_fraction = options_.policy.assumed_corrupt_fraction};
@@ -127,6 +128,13 @@ void Agent::Call(AgentRequest request) {
   if (phase_ == Phase::kAppointment) member = appointment_->alias;
   pending_ = CallAction{next_call_++, std::move(request), std::move(member)};
   actions_.push_back(*pending_);
+}
+
+void Agent::CallAt(absl::Time time, AgentRequest request) {
+  if (time <= clock_->Now()) return Call(std::move(request));
+  pending_ = CallAction{next_call_++, std::move(request), DeviceId()};
+  resend_ = true;
+  actions_.push_back(WaitAction{time});
 }
 
 void Agent::Wait(absl::Duration duration) {
@@ -223,16 +231,20 @@ void Agent::HandleRelease(const AgentResponse& response) {
     Report("refused", std::string(Message(refused)));
     return AfterRelease(refused);
   }
-  if (*next) return Call(**std::move(next));
+  if (const auto* chunk = std::get_if<ChunkResult>(&response.answer)) {
+    pace_.Spend(chunk->data.size(), clock_->Now());
+  }
+  if (*next) return CallAt(pace_.next(), **std::move(next));
   if (!follower_->changed()) return AfterRelease(absl::OkStatus());
   const bool base = follower_->kind() == ReleaseKind::kBase;
   // What was chosen from another base's catalog says nothing of this one's, whatever its version.
   if (!base && !HasCatalog()) state_.personal.reset();
   (base ? state_.base : state_.catalog) = follower_->result();
   if (!Save()) return;
-  Report("release", absl::StrFormat("%s version %d installed, %d bytes fetched",
-                                    ReleaseKindName(follower_->kind()),
-                                    follower_->result()->version, follower_->bytes_fetched()));
+  Report("release",
+         absl::StrFormat("%s version %d installed, %d bytes fetched%s",
+                         ReleaseKindName(follower_->kind()), follower_->result()->version,
+                         follower_->bytes_fetched(), follower_->by_delta() ? " as a delta" : ""));
   AfterRelease(absl::OkStatus());
 }
 

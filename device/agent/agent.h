@@ -24,6 +24,7 @@
 #include "common/base/random.h"
 #include "common/dp/encoder.h"
 #include "device/agent/agent_store.h"
+#include "device/agent/download_pace.h"
 #include "device/agent/release_follower.h"
 #include "device/agent/requests.h"
 #include "device/agent/round_participant.h"
@@ -50,6 +51,7 @@ struct AgentOptions {
   absl::Duration step_interval = absl::Milliseconds(500);  // between polls inside a round
   absl::Duration retry_base = absl::Milliseconds(500);
   absl::Duration retry_cap = absl::Seconds(60);
+  double max_download_rate = 0;  // bytes of releases a second; 0: no limit
   absl::Duration give_up_after =
       absl::InfiniteDuration();  // coordinator unreachable for this long: stop
 };
@@ -139,6 +141,8 @@ class Agent {
   void On(WakeEvent);
 
   void Call(AgentRequest request);
+  // The same at a later time, now if that is past.
+  void CallAt(absl::Time time, AgentRequest request);
   void Wait(absl::Duration duration);
   void Report(std::string_view kind, std::string message);
   void Stop(absl::Status status);
@@ -214,6 +218,7 @@ class Agent {
   absl::Time tokens_due_ = absl::InfinitePast();  // next look at the issuer's keys
   std::optional<PurseToken> taken_token_;         // between CheckAndCharge and Join
   std::unique_ptr<ReleaseFollower> follower_;
+  DownloadPace pace_;
   std::optional<Appointment> appointment_;
   std::unique_ptr<RoundParticipant> participant_;
   bool waiting_for_contribution_ = false;

@@ -18,8 +18,10 @@
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/crypto/secret_file.h"
+#include "common/delta/apply_delta.h"
 #include "common/secagg/one_time_keys.h"
 #include "device/agent/device_ledger_json.h"
+#include "device/agent/partial_download.h"
 
 namespace lorikeet {
 namespace {
@@ -202,52 +204,26 @@ std::string DirectoryAgentStore::FilePath(const Hash256& file) const {
   return absl::StrCat(dir_, "/files/", ToHex(file));
 }
 
-absl::StatusOr<uint64_t> DirectoryAgentStore::PartialBytes(const Hash256& file) {
-  struct stat info;
-  return stat((FilePath(file) + ".part").c_str(), &info) == 0 ? static_cast<uint64_t>(info.st_size)
-                                                              : 0;
+absl::StatusOr<std::vector<bool>> DirectoryAgentStore::ChunksPresent(const ManifestFile& file) {
+  return PartialDownload(file, FilePath(file.hash)).Present();
 }
 
-absl::Status DirectoryAgentStore::AppendPartial(const Hash256& file, uint64_t offset,
-                                                std::string_view data) {
-  const std::string path = FilePath(file) + ".part";
-  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0)
-    return absl::UnavailableError(absl::StrCat("cannot open ", path, ": ", std::strerror(errno)));
-  // What lay behind the offset was never verified.
-  bool ok = ftruncate(fd, static_cast<off_t>(offset)) == 0;
-  for (size_t done = 0; ok && done < data.size();) {
-    const ssize_t written =
-        pwrite(fd, data.data() + done, data.size() - done, static_cast<off_t>(offset + done));
-    ok = written > 0;
-    done += ok ? static_cast<size_t>(written) : 0;
-  }
-  ok = ok && fsync(fd) == 0;
-  const int error = errno;
-  close(fd);
-  if (ok) return absl::OkStatus();
-  const std::string message = absl::StrCat("cannot write ", path, ": ", std::strerror(error));
-  return error == ENOSPC || error == EDQUOT ? absl::ResourceExhaustedError(message)
-                                            : absl::UnavailableError(message);
+absl::Status DirectoryAgentStore::WriteChunk(const ManifestFile& file, size_t chunk,
+                                             std::string_view data) {
+  return PartialDownload(file, FilePath(file.hash)).Write(chunk, data);
 }
 
 absl::Status DirectoryAgentStore::FinishFile(const ManifestFile& file) {
-  const std::string partial = FilePath(file.hash) + ".part";
-  absl::Status verified;
-  {
-    ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(partial));
-    verified = VerifyFile(file, mapped->bytes());
-  }
-  std::error_code error;
-  if (!verified.ok()) {
-    fs::remove(partial, error);
-    return verified;
-  }
-  fs::rename(partial, FilePath(file.hash), error);
-  if (error)
-    return absl::UnavailableError(
-        absl::StrCat("cannot install ", file.name, ": ", error.message()));
-  return absl::OkStatus();
+  return PartialDownload(file, FilePath(file.hash)).Finish();
+}
+
+absl::Status DirectoryAgentStore::FinishByDelta(const Hash256& from, const Hash256& delta,
+                                                const ManifestFile& file) {
+  const absl::Status made = ApplyDeltaFile(FilePath(from), FilePath(delta), FilePath(file.hash),
+                                           {.bytes = file.bytes, .hash = file.hash});
+  std::error_code ignored;
+  fs::remove(FilePath(delta), ignored);
+  return made;
 }
 
 bool DirectoryAgentStore::HasFile(const Hash256& file) { return FileExists(FilePath(file)); }
@@ -256,17 +232,30 @@ absl::StatusOr<std::string> DirectoryAgentStore::FileContent(const Hash256& file
   return ReadFile(FilePath(file));
 }
 
-absl::Status DirectoryAgentStore::KeepOnly(const std::vector<Hash256>& files) {
-  std::set<std::string> keep;
-  for (const Hash256& file : files) keep.insert(ToHex(file));
+absl::Status DirectoryAgentStore::Clean(
+    const std::function<bool(const std::string& name)>& unwanted) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(dir_ + "/files", error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.ends_with(".part") && !keep.contains(name)) fs::remove(entry.path(), error);
+    if (unwanted(entry.path().filename().string())) fs::remove(entry.path(), error);
   }
   return error ? absl::UnavailableError(
                      absl::StrCat("cannot clean ", dir_, "/files: ", error.message()))
                : absl::OkStatus();
+}
+
+absl::Status DirectoryAgentStore::KeepOnly(const std::vector<Hash256>& files) {
+  std::set<std::string> keep;
+  for (const Hash256& file : files) keep.insert(ToHex(file));
+  return Clean(
+      [&](const std::string& name) { return !IsPartOfDownload(name) && !keep.contains(name); });
+}
+
+absl::Status DirectoryAgentStore::KeepOnlyDownloads(const std::vector<Hash256>& files) {
+  std::set<std::string> keep;
+  for (const Hash256& file : files) keep.insert(ToHex(file));
+  return Clean([&](const std::string& name) {
+    return IsPartOfDownload(name) && !keep.contains(name.substr(0, name.find('.')));
+  });
 }
 
 std::string DirectoryAgentStore::SeedPath(const Hash256& name) const {
@@ -302,65 +291,6 @@ absl::Status DirectoryAgentStore::KeepOnlySeeds(const std::vector<Hash256>& name
   return error ? absl::UnavailableError(
                      absl::StrCat("cannot clean ", dir_, "/seeds: ", error.message()))
                : absl::OkStatus();
-}
-
-absl::Status MemoryAgentStore::Save(const AgentState& state) {
-  state_ = state;
-  return absl::OkStatus();
-}
-
-absl::StatusOr<uint64_t> MemoryAgentStore::PartialBytes(const Hash256& file) {
-  const auto it = partial_.find(file);
-  return it == partial_.end() ? 0 : it->second.size();
-}
-
-absl::Status MemoryAgentStore::AppendPartial(const Hash256& file, uint64_t offset,
-                                             std::string_view data) {
-  std::string& partial = partial_[file];
-  partial.resize(offset);
-  partial.append(data);
-  return absl::OkStatus();
-}
-
-absl::Status MemoryAgentStore::FinishFile(const ManifestFile& file) {
-  const auto it = partial_.find(file.hash);
-  if (it == partial_.end()) return absl::NotFoundError(absl::StrCat("no download of ", file.name));
-  std::string content = std::move(it->second);
-  partial_.erase(it);
-  RETURN_IF_ERROR(VerifyFile(file, AsBytes(content)));
-  files_[file.hash] = std::move(content);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::string> MemoryAgentStore::FileContent(const Hash256& file) {
-  const auto it = files_.find(file);
-  if (it == files_.end()) return absl::NotFoundError("no such file on this device");
-  return it->second;
-}
-
-absl::Status MemoryAgentStore::KeepOnly(const std::vector<Hash256>& files) {
-  std::erase_if(files_, [&](const auto& entry) {
-    return std::find(files.begin(), files.end(), entry.first) == files.end();
-  });
-  return absl::OkStatus();
-}
-
-absl::Status MemoryAgentStore::KeepSeed(const Hash256& name, const SecretBytes& seed) {
-  seeds_[name] = seed.Clone();
-  return absl::OkStatus();
-}
-
-absl::StatusOr<SecretBytes> MemoryAgentStore::ReadSeed(const Hash256& name) {
-  const auto it = seeds_.find(name);
-  if (it == seeds_.end()) return absl::NotFoundError("no such seed on this device");
-  return it->second.Clone();
-}
-
-absl::Status MemoryAgentStore::KeepOnlySeeds(const std::vector<Hash256>& names) {
-  std::erase_if(seeds_, [&](const auto& entry) {
-    return std::find(names.begin(), names.end(), entry.first) == names.end();
-  });
-  return absl::OkStatus();
 }
 
 }  // namespace lorikeet

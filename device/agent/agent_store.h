@@ -3,6 +3,7 @@
 #define LORIKEET_DEVICE_AGENT_AGENT_STORE_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -72,17 +73,25 @@ class AgentStore {
   virtual absl::StatusOr<AgentState> Load() = 0;
   virtual absl::Status Save(const AgentState& state) = 0;
 
-  // A download in progress: bytes already there, and the next ones.
-  virtual absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) = 0;
-  virtual absl::Status AppendPartial(const Hash256& file, uint64_t offset,
-                                     std::string_view data) = 0;
-  // Verifies the whole file and makes it FileContent.  DATA_LOSS: it is not the file; the partial
-  // is dropped.
+  // A download in progress: which chunks are there already, and one more, verified by the caller.
+  // RESOURCE_EXHAUSTED: no room; what is there stays.
+  virtual absl::StatusOr<std::vector<bool>> ChunksPresent(const ManifestFile& file) = 0;
+  virtual absl::Status WriteChunk(const ManifestFile& file, size_t chunk,
+                                  std::string_view data) = 0;
+  // Verifies the whole file and makes it FileContent.  DATA_LOSS: it is not the file; chunks that
+  // are wrong are no longer present.
   virtual absl::Status FinishFile(const ManifestFile& file) = 0;
+  // Makes `file` of one that is there and a delta that is there, verified; the delta is deleted,
+  // whatever comes of it.  Errors of ApplyDelta.
+  virtual absl::Status FinishByDelta(const Hash256& from, const Hash256& delta,
+                                     const ManifestFile& file) = 0;
   virtual bool HasFile(const Hash256& file) = 0;
+  // All of a small file.
   virtual absl::StatusOr<std::string> FileContent(const Hash256& file) = 0;
   // Deletes finished files other than these.
   virtual absl::Status KeepOnly(const std::vector<Hash256>& files) = 0;
+  // Deletes downloads in progress other than of these.
+  virtual absl::Status KeepOnlyDownloads(const std::vector<Hash256>& files) = 0;
 
   // Seeds of one-time keys that wait for their round.
   virtual absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) = 0;
@@ -92,19 +101,23 @@ class AgentStore {
   virtual absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) = 0;
 };
 
-// In a directory: state.json (atomic), files/HASH, files/HASH.part, seeds/HASH (secret files).
+// In a directory: state.json (atomic), files/HASH, files/HASH.part and .chunks
+// (partial_download.h), seeds/HASH (secret files).
 class DirectoryAgentStore final : public AgentStore {
  public:
   static absl::StatusOr<std::unique_ptr<DirectoryAgentStore>> Open(const std::string& dir);
 
   absl::StatusOr<AgentState> Load() override;
   absl::Status Save(const AgentState& state) override;
-  absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) override;
-  absl::Status AppendPartial(const Hash256& file, uint64_t offset, std::string_view data) override;
+  absl::StatusOr<std::vector<bool>> ChunksPresent(const ManifestFile& file) override;
+  absl::Status WriteChunk(const ManifestFile& file, size_t chunk, std::string_view data) override;
   absl::Status FinishFile(const ManifestFile& file) override;
+  absl::Status FinishByDelta(const Hash256& from, const Hash256& delta,
+                             const ManifestFile& file) override;
   bool HasFile(const Hash256& file) override;
   absl::StatusOr<std::string> FileContent(const Hash256& file) override;
   absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+  absl::Status KeepOnlyDownloads(const std::vector<Hash256>& files) override;
   absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) override;
   absl::StatusOr<SecretBytes> ReadSeed(const Hash256& name) override;
   absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) override;
@@ -114,6 +127,8 @@ class DirectoryAgentStore final : public AgentStore {
  private:
   explicit DirectoryAgentStore(std::string dir) : dir_(std::move(dir)) {}
   std::string SeedPath(const Hash256& name) const;
+  // Deletes from files/ what `unwanted` says.
+  absl::Status Clean(const std::function<bool(const std::string& name)>& unwanted);
   std::string dir_;
 };
 
@@ -122,12 +137,15 @@ class MemoryAgentStore : public AgentStore {
  public:
   absl::StatusOr<AgentState> Load() override { return state_; }
   absl::Status Save(const AgentState& state) override;
-  absl::StatusOr<uint64_t> PartialBytes(const Hash256& file) override;
-  absl::Status AppendPartial(const Hash256& file, uint64_t offset, std::string_view data) override;
+  absl::StatusOr<std::vector<bool>> ChunksPresent(const ManifestFile& file) override;
+  absl::Status WriteChunk(const ManifestFile& file, size_t chunk, std::string_view data) override;
   absl::Status FinishFile(const ManifestFile& file) override;
+  absl::Status FinishByDelta(const Hash256& from, const Hash256& delta,
+                             const ManifestFile& file) override;
   bool HasFile(const Hash256& file) override { return files_.contains(file); }
   absl::StatusOr<std::string> FileContent(const Hash256& file) override;
   absl::Status KeepOnly(const std::vector<Hash256>& files) override;
+  absl::Status KeepOnlyDownloads(const std::vector<Hash256>& files) override;
   absl::Status KeepSeed(const Hash256& name, const SecretBytes& seed) override;
   absl::StatusOr<SecretBytes> ReadSeed(const Hash256& name) override;
   absl::Status KeepOnlySeeds(const std::vector<Hash256>& names) override;
@@ -135,7 +153,7 @@ class MemoryAgentStore : public AgentStore {
  private:
   AgentState state_;
   std::map<Hash256, SecretBytes> seeds_;
-  std::map<Hash256, std::string> partial_;
+  std::map<Hash256, std::map<size_t, std::string>> partial_;  // chunks
   std::map<Hash256, std::string> files_;
 };
 

@@ -1,6 +1,6 @@
 #include "device/agent/release_follower.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
@@ -32,31 +32,53 @@ absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleManifest(
     return absl::InvalidArgumentError(absl::StrFormat("release %s: expected one file, got %d",
                                                       manifest_.name, manifest_.files.size()));
   }
-  if (store_->HasFile(file().hash)) {
-    offset_ = file().bytes;
-  } else {
-    ASSIGN_OR_RETURN(const uint64_t there, store_->PartialBytes(file().hash));
-    offset_ = std::min(there - there % file().chunk_bytes, file().bytes);
-  }
+  if (!store_->HasFile(file().hash)) RETURN_IF_ERROR(ChooseFetch());
   return NextChunk();
 }
 
-absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::NextChunk() {
-  if (offset_ < file().bytes) {
-    const uint64_t left = file().bytes - offset_;
-    return AgentRequest(ChunkQuery{
-        file().hash, offset_, static_cast<uint32_t>(std::min<uint64_t>(left, file().chunk_bytes))});
+absl::Status ReleaseFollower::ChooseFetch() {
+  by_delta_ = false;
+  ASSIGN_OR_RETURN(fetch_, ChunkFetch::Create(file(), store_));
+  const ManifestDelta* delta = installed_ ? manifest_.DeltaFrom(installed_->file_hash) : nullptr;
+  std::vector<Hash256> downloads = {file().hash};
+  if (delta != nullptr && store_->HasFile(delta->from)) {
+    downloads.push_back(delta->file.hash);
+    ASSIGN_OR_RETURN(ChunkFetch smaller, ChunkFetch::Create(delta->file, store_));
+    if (smaller.bytes_missing() < fetch_->bytes_missing()) {
+      fetch_ = std::move(smaller);
+      by_delta_ = true;
+    }
   }
-  if (!store_->HasFile(file().hash)) RETURN_IF_ERROR(store_->FinishFile(file()));
+  // What was begun of an older base is of no use any more, and large.
+  return kind_ == ReleaseKind::kBase ? store_->KeepOnlyDownloads(downloads) : absl::OkStatus();
+}
+
+absl::Status ReleaseFollower::FinishFetch() {
+  if (!store_->HasFile(fetch_->file().hash)) RETURN_IF_ERROR(store_->FinishFile(fetch_->file()));
+  if (!by_delta_) return absl::OkStatus();
+  return store_->FinishByDelta(installed_->file_hash, fetch_->file().hash, file());
+}
+
+absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::NextChunk() {
+  if (!store_->HasFile(file().hash)) {
+    if (const auto query = fetch_->Next()) return AgentRequest(*query);
+    const absl::Status finished = FinishFetch();
+    // What a delta does not give is fetched whole.
+    if (!finished.ok() && by_delta_ && !absl::IsResourceExhausted(finished)) {
+      by_delta_ = false;
+      ASSIGN_OR_RETURN(fetch_, ChunkFetch::Create(file(), store_));
+      return NextChunk();
+    }
+    RETURN_IF_ERROR(finished);
+  }
   installed_ = InstalledRelease{manifest_.version, file().hash, manifest_.base_fingerprint};
   changed_ = true;
   return std::nullopt;
 }
 
 absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleChunk(const ChunkResult& chunk) {
-  RETURN_IF_ERROR(VerifyFileChunk(file(), offset_ / file().chunk_bytes, AsBytes(chunk.data)));
-  RETURN_IF_ERROR(store_->AppendPartial(file().hash, offset_, chunk.data));
-  offset_ += chunk.data.size();
+  if (!fetch_) return absl::InternalError("release: a chunk before the manifest");
+  RETURN_IF_ERROR(fetch_->Accept(chunk.data));
   bytes_fetched_ += chunk.data.size();
   return NextChunk();
 }

@@ -1,5 +1,5 @@
-// Fetching one release: manifest, checks, resumable download, install.  A part of the agent's state
-// machine.
+// Fetching one release: manifest, checks, resumable download of the file or of a delta to it,
+// install.  A part of the agent's state machine.
 #ifndef LORIKEET_DEVICE_AGENT_RELEASE_FOLLOWER_H_
 #define LORIKEET_DEVICE_AGENT_RELEASE_FOLLOWER_H_
 
@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "device/agent/agent_store.h"
+#include "device/agent/chunk_fetch.h"
 #include "device/agent/requests.h"
 
 namespace lorikeet {
@@ -33,12 +34,16 @@ class ReleaseFollower {
   const std::optional<InstalledRelease>& result() const { return installed_; }
   bool changed() const { return changed_; }
   uint64_t bytes_fetched() const { return bytes_fetched_; }
+  bool by_delta() const { return by_delta_; }
 
  private:
   absl::StatusOr<std::optional<AgentRequest>> HandleManifest(const SignedManifest& signed_manifest,
                                                              absl::Time now);
   absl::StatusOr<std::optional<AgentRequest>> HandleChunk(const ChunkResult& chunk);
+  // The file itself, or a delta to it from what is installed: whichever costs less.
+  absl::Status ChooseFetch();
   absl::StatusOr<std::optional<AgentRequest>> NextChunk();
+  absl::Status FinishFetch();
   const ManifestFile& file() const { return manifest_.files.front(); }
 
   ReleaseKind kind_;
@@ -47,7 +52,8 @@ class ReleaseFollower {
   std::optional<InstalledRelease> installed_;
   AgentStore* store_;
   Manifest manifest_;
-  uint64_t offset_ = 0;
+  std::optional<ChunkFetch> fetch_;
+  bool by_delta_ = false;  // what is fetched is a delta
   uint64_t bytes_fetched_ = 0;
   bool changed_ = false;
 };

@@ -214,6 +214,10 @@ void AddAgentCommand(Program& program) {
   command->add_option("--threads", a->threads, "Threads for training")->check(CLI::PositiveNumber);
   command->add_option("--poll-seconds", a->poll_seconds, "Between looks for rounds and releases")
       ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--max-download-rate", a->agent.max_download_rate,
+                   "Bytes a second of releases at most; 0: no limit")
+      ->check(CLI::NonNegativeNumber);
   command->add_option("--step-seconds", a->step_seconds, "Between polls inside a round")
       ->check(CLI::PositiveNumber);
   command->add_option("--give-up-seconds", a->give_up_seconds,

@@ -72,10 +72,10 @@ absl::Status BreakableStore::Save(const AgentState& state) {
   return MemoryAgentStore::Save(state);
 }
 
-absl::Status BreakableStore::AppendPartial(const Hash256& file, uint64_t offset,
-                                           std::string_view data) {
-  if (!append_error.ok()) return append_error;
-  return MemoryAgentStore::AppendPartial(file, offset, data);
+absl::Status BreakableStore::WriteChunk(const ManifestFile& file, size_t chunk,
+                                        std::string_view data) {
+  if (!write_error.ok()) return write_error;
+  return MemoryAgentStore::WriteChunk(file, chunk, data);
 }
 
 AgentTest::AgentTest() : key_(FixtureKey()), catalog_(TinyCatalog(kTestBase, 1)) {

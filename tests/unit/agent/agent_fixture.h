@@ -50,9 +50,9 @@ EncodedDelta TestContribution(const RoundDescription& round, int persona, float 
 class BreakableStore : public MemoryAgentStore {
  public:
   absl::Status Save(const AgentState& state) override;
-  absl::Status AppendPartial(const Hash256& file, uint64_t offset, std::string_view data) override;
+  absl::Status WriteChunk(const ManifestFile& file, size_t chunk, std::string_view data) override;
   absl::Status save_error;
-  absl::Status append_error;
+  absl::Status write_error;
   int saves = 0;
 };
 

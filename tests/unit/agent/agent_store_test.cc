@@ -59,31 +59,47 @@ TEST_P(AgentStoreTest, KeepsTheState) {
 
 TEST_P(AgentStoreTest, AssemblesVerifiesAndDeletesFiles) {
   const ManifestFile file = release_.File();
-  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u);
-  ASSERT_TRUE(store_->AppendPartial(file.hash, 0, release_.content.substr(0, 2000)).ok());
-  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 2000u);
+  using Chunks = std::vector<bool>;
+  const auto chunk = [&](size_t i) { return release_.content.substr(i * 1024, 1024); };
+  ASSERT_EQ(file.chunks.size(), 3u);
+  EXPECT_EQ(store_->ChunksPresent(file).value(), Chunks({false, false, false}));
+  ASSERT_TRUE(store_->WriteChunk(file, 2, chunk(2)).ok()) << "in any order";
+  ASSERT_TRUE(store_->WriteChunk(file, 0, chunk(0)).ok());
+  EXPECT_EQ(store_->ChunksPresent(file).value(), Chunks({true, false, true}));
   EXPECT_FALSE(store_->HasFile(file.hash));
-  // What lay behind the offset is cut.
-  ASSERT_TRUE(store_->AppendPartial(file.hash, 1024, release_.content.substr(1024)).ok());
+  ASSERT_TRUE(store_->WriteChunk(file, 1, chunk(1)).ok());
   ASSERT_TRUE(store_->FinishFile(file).ok());
   EXPECT_TRUE(store_->HasFile(file.hash));
   EXPECT_EQ(store_->FileContent(file.hash).value(), release_.content);
-  EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u);
+  EXPECT_EQ(store_->ChunksPresent(file).value(), Chunks({false, false, false}));
   ASSERT_TRUE(store_->KeepOnly({file.hash}).ok());
   EXPECT_TRUE(store_->HasFile(file.hash));
   ASSERT_TRUE(store_->KeepOnly({}).ok());
   EXPECT_FALSE(store_->HasFile(file.hash));
 }
 
-TEST_P(AgentStoreTest, DropsADownloadThatIsNotTheFile) {
+TEST_P(AgentStoreTest, WhatIsNotTheFileIsAskedForAgain) {
   const ManifestFile file = release_.File();
-  for (const std::string& bad : {std::string(3000, 'x'), std::string(2999, 'r')}) {
-    ASSERT_TRUE(store_->AppendPartial(file.hash, 0, bad).ok());
-    EXPECT_TRUE(absl::IsDataLoss(store_->FinishFile(file)));
-    EXPECT_FALSE(store_->HasFile(file.hash));
-    EXPECT_EQ(store_->PartialBytes(file.hash).value(), 0u) << "starts afresh";
+  const auto none = std::vector<bool>(3, false);
+  for (size_t i = 0; i < 3; ++i) {
+    ASSERT_TRUE(store_->WriteChunk(file, i, std::string(file.ChunkLength(i), 'x')).ok());
   }
-  EXPECT_FALSE(store_->FinishFile(file).ok()) << "nothing is there";
+  EXPECT_TRUE(absl::IsDataLoss(store_->FinishFile(file)));
+  EXPECT_FALSE(store_->HasFile(file.hash));
+  EXPECT_EQ(store_->ChunksPresent(file).value(), none) << "starts afresh";
+  EXPECT_FALSE(store_->FinishFile(file).ok());
+}
+
+TEST_P(AgentStoreTest, DownloadsOfOtherFilesAreDropped) {
+  TestRelease other = release_;
+  other.content += "more";
+  const ManifestFile file = release_.File(), other_file = other.File();
+  ASSERT_TRUE(store_->WriteChunk(file, 0, release_.content.substr(0, 1024)).ok());
+  ASSERT_TRUE(store_->WriteChunk(other_file, 0, other.content.substr(0, 1024)).ok());
+  ASSERT_TRUE(store_->KeepOnly({}).ok()) << "only what is finished";
+  ASSERT_TRUE(store_->KeepOnlyDownloads({file.hash}).ok());
+  EXPECT_TRUE(store_->ChunksPresent(file).value()[0]);
+  EXPECT_FALSE(store_->ChunksPresent(other_file).value()[0]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Stores, AgentStoreTest, testing::Bool(),

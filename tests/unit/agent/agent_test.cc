@@ -197,7 +197,7 @@ TEST_F(AgentTest, DownloadResumesAfterARestart) {
 // The owner learns of the full disk, not of a coordinator without releases.
 TEST_F(AgentTest, OnceStopsWithTheReasonOfARefusedFirstRelease) {
   options_.once = true;
-  store_.append_error = absl::ResourceExhaustedError("no space left on device");
+  store_.write_error = absl::ResourceExhaustedError("no space left on device");
   MakeAgent();
   Start();
   AnswerHello();
@@ -205,6 +205,26 @@ TEST_F(AgentTest, OnceStopsWithTheReasonOfARefusedFirstRelease) {
   ASSERT_TRUE(stopped_);
   EXPECT_TRUE(absl::IsResourceExhausted(*stopped_));
   EXPECT_THAT(std::string(stopped_->message()), HasSubstr("no space left on device"));
+}
+
+TEST_F(AgentTest, DownloadsKeepToTheirRate) {
+  release_.chunk_bytes = 256;
+  options_.max_download_rate = 100;
+  MakeAgent();
+  Start();
+  AnswerHello();
+  const absl::Time begin = clock_.Now();
+  AnswerOk(Sign(release_));
+  while (!personalize_) {
+    const auto* chunk = Requested<ChunkQuery>();
+    ASSERT_NE(chunk, nullptr);
+    AnswerOk(ChunkResult{release_.content.substr(chunk->offset, chunk->length),
+                         release_.content.size()});
+    if (wake_) Wake();
+  }
+  const double seconds = absl::ToDoubleSeconds(clock_.Now() - begin);
+  // A second's worth may come at once, and nobody waits after the last piece.
+  EXPECT_NEAR(seconds, static_cast<double>(release_.content.size()) / 100 - 1, 2.6);
 }
 
 TEST_F(AgentTest, ACatalogOfAnotherBaseIsNotUsed) {
