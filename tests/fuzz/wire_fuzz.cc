@@ -5,6 +5,7 @@
 #include "common/wire/decode.h"
 #include "common/wire/encode.h"
 #include "common/wire/manifest.h"
+#include "common/wire/proto_convert.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/wire/wire_samples.h"
 
@@ -42,6 +43,86 @@ TokenKeySet SampleTokenKeys() {
   return keys;
 }
 
+// The service's own requests and answers, which gRPC decodes and proto_convert.h checks.
+template <typename Message>
+void RoundTripService(const std::string& bytes) {
+  SilenceProtobuf();
+  Message message;
+  if (!message.ParseFromString(bytes)) return;
+  auto first = FromProto(message);
+  if (!first.ok()) return;
+  Message again;
+  ToProto(*first, &again);
+  const std::string written = again.SerializeAsString();
+  const auto second = FromProto(again);
+  LORIKEET_CHECK(second.ok());
+  Message last;
+  ToProto(*second, &last);
+  LORIKEET_CHECK(last.SerializeAsString() == written);
+}
+
+template <typename Message, typename Struct>
+std::string ServiceSeed(char tag, const Struct& from) {
+  Message message;
+  ToProto(from, &message);
+  return std::string(1, tag) + message.SerializeAsString();
+}
+
+std::vector<std::string> ServiceSeeds() {
+  PollResult poll;
+  poll.phase = RoundPhase::kAcknowledge;
+  poll.survivors = SurvivorLists{
+      .session = FilledWith<SessionId>(9), .survivor_count = 5, .alive = {0, 2}, .dropped = {4}};
+  RoundOffer offer;
+  offer.rounds.emplace_back().description = Encode(SampleRound());
+  SignedManifest manifest;
+  manifest.manifest = "{}";
+  const HelloResult hello = {
+      .protocol_version = 2, .oldest_protocol_version = 1, .now = absl::FromUnixSeconds(1000)};
+  ReleaseQuery release;
+  release.kind = ReleaseKind::kBase;
+  ChunkQuery chunk;
+  chunk.length = 5;
+  RoundQuery round;
+  round.base_fingerprint = std::string(64, 'a');
+  PollQuery query;
+  query.ticket = 3;
+  return {ServiceSeed<proto::PollResponse>(16, poll),
+          ServiceSeed<proto::GetRoundResponse>(17, offer),
+          ServiceSeed<proto::SignedManifest>(18, manifest),
+          ServiceSeed<proto::HelloResponse>(19, hello),
+          ServiceSeed<proto::GetReleaseRequest>(20, release),
+          ServiceSeed<proto::FetchChunkRequest>(21, chunk),
+          ServiceSeed<proto::FetchChunkResponse>(22, ChunkResult{.data = "abc", .file_bytes = 3}),
+          ServiceSeed<proto::GetRoundRequest>(23, round),
+          ServiceSeed<proto::PollRequest>(24, query)};
+}
+
+void DecodeService(uint8_t tag, const std::string& bytes) {
+  switch (tag) {
+    case 16:
+      return RoundTripService<proto::PollResponse>(bytes);
+    case 17:
+      return RoundTripService<proto::GetRoundResponse>(bytes);
+    case 18:
+      return RoundTripService<proto::SignedManifest>(bytes);
+    case 19:
+      return RoundTripService<proto::HelloResponse>(bytes);
+    case 20:
+      return RoundTripService<proto::GetReleaseRequest>(bytes);
+    case 21:
+      return RoundTripService<proto::FetchChunkRequest>(bytes);
+    case 22:
+      return RoundTripService<proto::FetchChunkResponse>(bytes);
+    case 23:
+      return RoundTripService<proto::GetRoundRequest>(bytes);
+    case 24:
+      return RoundTripService<proto::PollRequest>(bytes);
+    default:
+      break;
+  }
+}
+
 std::string Tagged(char tag, const std::string& bytes) { return std::string(1, tag) + bytes; }
 
 }  // namespace
@@ -74,22 +155,26 @@ std::vector<std::string> FuzzSeeds() {
   manifest.expires = absl::FromUnixSeconds(2000);
   const std::vector<uint8_t> content = {1, 2, 3};
   manifest.files = {DescribeFile("catalog.gguf", content)};
-  return {Tagged(0, Encode(SampleAdvertisement())),
-          Tagged(1, Encode(directory)),
-          Tagged(2, Encode(shares)),
-          Tagged(3, Encode(delivery)),
-          Tagged(4, Encode(update)),
-          Tagged(5, Encode(lists)),
-          Tagged(6, Encode(SampleAcknowledgement())),
-          Tagged(7, Encode(set)),
-          Tagged(8, Encode(unmask)),
-          Tagged(9, Encode(SampleRound())),
-          Tagged(10, SerializeManifest(manifest)),
-          Tagged(11, Encode(SampleJoinRequest())),
-          Tagged(12, Encode(SampleIssueRequest())),
-          Tagged(13, Encode(SampleEvaluation())),
-          Tagged(14, Encode(SignedTokenKeys{SampleTokenKeys().Encode(), {}})),
-          Tagged(15, SampleTokenKeys().Encode())};
+  std::vector<std::string> seeds = {
+      Tagged(0, Encode(SampleAdvertisement())),
+      Tagged(1, Encode(directory)),
+      Tagged(2, Encode(shares)),
+      Tagged(3, Encode(delivery)),
+      Tagged(4, Encode(update)),
+      Tagged(5, Encode(lists)),
+      Tagged(6, Encode(SampleAcknowledgement())),
+      Tagged(7, Encode(set)),
+      Tagged(8, Encode(unmask)),
+      Tagged(9, Encode(SampleRound())),
+      Tagged(10, SerializeManifest(manifest)),
+      Tagged(11, Encode(SampleJoinRequest())),
+      Tagged(12, Encode(SampleIssueRequest())),
+      Tagged(13, Encode(SampleEvaluation())),
+      Tagged(14, Encode(SignedTokenKeys{SampleTokenKeys().Encode(), {}})),
+      Tagged(15, SampleTokenKeys().Encode())};
+  const std::vector<std::string> service = ServiceSeeds();
+  seeds.insert(seeds.end(), service.begin(), service.end());
+  return seeds;
 }
 
 }  // namespace lorikeet
@@ -148,7 +233,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       DecodeTokenKeys(bytes);
       break;
     default:
-      break;
+      DecodeService(data[0], bytes);
   }
   return 0;
 }

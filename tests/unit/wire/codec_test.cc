@@ -298,6 +298,23 @@ TEST(RoundDescriptionTest, RefusesWhatDoesNotFitTogether) {
   }
 }
 
+// A device must not take a mechanism that it does not know for the one that it accounts for.
+TEST(RoundDescriptionTest, RefusesANoiseThatItDoesNotKnow) {
+  RoundDescription sent = SampleRound();
+  sent.encoding.noise = NoiseKind::kDiscreteGaussian;
+  const auto got = DecodeRoundDescription(Encode(sent));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_EQ(got->encoding.noise, NoiseKind::kDiscreteGaussian);
+  for (const uint32_t unknown : {2u, 256u, ~0u}) {
+    proto::RoundDescription told;
+    ToProto(sent, &told);
+    told.set_noise(unknown);
+    const absl::Status status = DecodeRoundDescription(told.SerializeAsString()).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(Message(status)), HasSubstr("noise: expected 0 to 1, got"));
+  }
+}
+
 TEST(SignRoundTest, VerifiesOnlyThePinnedKeyAndUntouchedBytes) {
   SeededRandom random("sign round", 1);
   const SigningKey key = SigningKey::Generate(&random);
