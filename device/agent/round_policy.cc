@@ -38,8 +38,8 @@ absl::Status CheckLimits(const RoundDescription& round, const RoundPolicy& polic
   }
   if (round.central && !policy.allow_central_noise) {
     return absl::PermissionDeniedError(
-        "round refused: the coordinator would see the sum of all devices before noise, and the owner "
-        "has not allowed that");
+        "round refused: the coordinator would see the sum of all devices before noise, and the "
+        "owner has not allowed that");
   }
   RETURN_IF_ERROR(CheckRouting(round, policy));
   if (round.demonstration) {

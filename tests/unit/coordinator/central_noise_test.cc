@@ -27,7 +27,8 @@ using ::testing::Pointwise;
 constexpr int kDevices = 5;
 
 FleetOptions CentralFleet(int rounds) {
-  return {.rounds = rounds, .noise_multiplier = 0.05, .noise = "central"};
+  // As if a device contributed once: the noise is then correlated most.
+  return {.rounds = rounds, .noise_multiplier = 0.05, .noise = "central", .separation = rounds};
 }
 
 std::vector<TestDevice> Devices(TestFleet* fleet) {
@@ -317,7 +318,7 @@ void EndRound(Store* store, int number, const NoiseRecord& noise) {
 // Over many numbers, the noise of the steps has the covariance (C^T C)^-1, times that of z.
 TEST(CentralNoiseTest, NoiseOverTheStepsHasTheCovarianceOfTheFactorization) {
   constexpr int kSteps = 6;
-  const RoundDescription planned = CentralRound(kSteps, 2, 16000);
+  const RoundDescription planned = CentralRound(kSteps, 3, 16000);
   const size_t dimension = static_cast<size_t>(planned.layout.dimension());
   const auto store = StoreWithTask();
   SeededRandom random("central noise", 1);
@@ -432,7 +433,7 @@ TEST(CentralTaskTest, RefusesShapesThatDoNotFit) {
 TEST(CentralTaskTest, WhatIsReleasedIsHeldAgainstTheNoiseOfItsStep) {
   TaskConfig task;
   task.noise = "central";
-  RoundDescription round = CentralRound(10, 1, 100);
+  RoundDescription round = CentralRound(10, 5, 100);
   const double first = CentralDeviation(*round.central, 0, round.encoding);
   const MergeOptions options = MergeOptionsOf(task, round);
   EXPECT_EQ(options.central_deviation, first);
