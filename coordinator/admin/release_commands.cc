@@ -61,12 +61,13 @@ absl::Status RunPublish(const PublishOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const ReleaseKind kind, ParseReleaseKind(options.kind));
   ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(options.config));
   ASSIGN_OR_RETURN(const SigningKey key, workspace->ReadSigningKey());
-  Publisher publisher({.store = workspace->store.get(),
-                       .blobs = workspace->blobs.get(),
-                       .key = &key,
-                       .clock = &workspace->clock,
-                       .validity = workspace->settings.release_validity,
-                       .scratch = workspace->settings.releases_path});
+  Publisher publisher(
+      {.store = workspace->store.get(),
+       .blobs = workspace->blobs.get(),
+       .key = &key,
+       .clock = &workspace->clock,
+       .validity = workspace->settings.release_validity,
+       .scratch = workspace->settings.blobs.url.empty() ? workspace->settings.releases_path : ""});
   nlohmann::json releases = nlohmann::json::array();
   for (const std::string& file : options.files) {
     const std::string name =

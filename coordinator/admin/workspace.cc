@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -121,6 +122,21 @@ absl::Status ReadDashboard(const std::string& path, const toml::key& key, const 
   return absl::OkStatus();
 }
 
+absl::Status ReadS3(const std::string& path, const toml::table& table, BlobSettings* settings) {
+  const std::map<std::string_view, std::string*> fields = {
+      {"endpoint", &settings->endpoint},
+      {"region", &settings->region},
+      {"credentials", &settings->credentials_path}};
+  for (const auto& [key, value] : table) {
+    const auto field = fields.find(key.str());
+    if (field == fields.end()) return Unexpected(path, key, "no such key in [s3]");
+    const auto text = value.value<std::string>();
+    if (!text) return Unexpected(path, key, "text");
+    *field->second = *text;
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadTable(const std::string& path, const toml::table& table, Settings* settings) {
   for (const auto& [key, value] : table) {
     if (key.str() == "listen" && value.is_string()) {
@@ -131,6 +147,10 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
       settings->release_validity = absl::Hours(24 * *days);
     } else if (IsDashboardKey(key.str())) {
       RETURN_IF_ERROR(ReadDashboard(path, key, value, settings));
+    } else if (key.str() == "blobs" && value.is_string()) {
+      settings->blobs.url = *value.value<std::string>();
+    } else if (key.str() == "s3" && value.is_table()) {
+      RETURN_IF_ERROR(ReadS3(path, *value.as_table(), &settings->blobs));
     } else if (key.str() == "paths" && value.is_table()) {
       RETURN_IF_ERROR(ReadPaths(path, *value.as_table(), settings));
     } else if (key.str() == "policy" && value.is_table()) {
@@ -141,7 +161,7 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
       return Unexpected(
           path, key,
           "listen, release_validity_days, dashboard, dashboard_allow_remote, dashboard_names, "
-          "[paths], [policy] or [tokens]");
+          "blobs, [paths], [policy], [s3] or [tokens]");
     }
   }
   return absl::OkStatus();
@@ -202,7 +222,9 @@ absl::StatusOr<Settings> ReadSettings(const std::string& config_path) {
   Settings settings;
   const std::filesystem::path base = std::filesystem::path(config_path).parent_path();
   for (const PathKey& path : kPaths) settings.*(path.field) = (base / path.default_name).string();
+  settings.blobs.credentials_path = "s3.credentials";
   RETURN_IF_ERROR(ReadTable(config_path, table, &settings));
+  settings.blobs.credentials_path = (base / settings.blobs.credentials_path).string();
   return settings;
 }
 
@@ -216,7 +238,7 @@ absl::Status InitWorkspace(const std::string& directory, const std::string& list
   RETURN_IF_ERROR(MakeDirs(directory));
   RETURN_IF_ERROR(WriteKeys(directory, hosts));
   RETURN_IF_ERROR(SqliteStore::Open(directory + "/store.sqlite", true).status());
-  RETURN_IF_ERROR(DirectoryBlobStore::Open(directory + "/releases").status());
+  RETURN_IF_ERROR(MakeDirs(directory + "/releases"));
   // Last: a directory with a config file is complete.
   return WriteFileAtomic(config_path, ConfigText(listen));
 }
@@ -225,7 +247,9 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Open(const std::string& co
   auto workspace = std::make_unique<Workspace>();
   ASSIGN_OR_RETURN(workspace->settings, ReadSettings(config_path));
   ASSIGN_OR_RETURN(workspace->store, SqliteStore::Open(workspace->settings.store_path, false));
-  ASSIGN_OR_RETURN(workspace->blobs, DirectoryBlobStore::Open(workspace->settings.releases_path));
+  const Settings& settings = workspace->settings;
+  ASSIGN_OR_RETURN(workspace->blobs,
+                   OpenBlobs(settings.blobs, settings.releases_path, &workspace->clock));
   return workspace;
 }
 

@@ -6,6 +6,7 @@
 //   dashboard = ""                     or HOST:PORT; the page says who may look: dashboard_server.h
 //   dashboard_allow_remote = false     whether that may be an address others reach
 //   dashboard_names = []               host names that it is reached by, besides addresses
+//   blobs = "", [s3]                   where releases lie: blob_settings.h
 //   [paths]  store, releases, ca_certificate, ca_key, server_certificate, server_key, signing_key,
 //            release_key, issuer_key, issuer_public_key, token_seed
 //   [tokens] start_unix_seconds = 0, epoch_seconds = 86400, tokens_per_epoch = 4     anonymous
@@ -23,8 +24,8 @@
 #include "common/crypto/secret_bytes.h"
 #include "common/crypto/sign.h"
 #include "common/tokens/token_keys.h"
+#include "coordinator/admin/blob_settings.h"
 #include "coordinator/admin/certificate_authority.h"
-#include "coordinator/distribution/directory_blob_store.h"
 #include "coordinator/rounds/task_config.h"
 #include "coordinator/storage/sqlite_store.h"
 
@@ -42,6 +43,7 @@ struct Settings {
   TaskPolicy policy;
   std::string store_path;
   std::string releases_path;
+  BlobSettings blobs;
   std::string ca_certificate_path;
   std::string ca_key_path;
   std::string server_certificate_path;
@@ -67,7 +69,7 @@ struct Workspace {
   Settings settings;
   SystemClock clock;
   std::unique_ptr<SqliteStore> store;
-  std::unique_ptr<DirectoryBlobStore> blobs;
+  std::unique_ptr<BlobStore> blobs;
 
   static absl::StatusOr<std::unique_ptr<Workspace>> Open(const std::string& config_path);
   absl::StatusOr<SigningKey> ReadSigningKey() const;
