@@ -159,6 +159,20 @@ void AddRunCommand(Program& program) {
                    "Noise of a sum in clip norms; 0: what the budget asks for")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
+  command
+      ->add_option(
+          "--noise-kind", fleet.noise,
+          "Of the devices: skellam or discrete-gaussian; central: of the coordinator, which "
+          "sees every sum before")
+      ->check(CLI::IsMember({"skellam", "discrete-gaussian", "central"}))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--separation", fleet.separation,
+          "Central noise: rounds from one contribution of a device to its next; a cohort is "
+          "one device in so many")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
   command->add_option("--threads", fleet.threads, "For computations; changes no result")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();

@@ -42,6 +42,8 @@ json FleetResultToJson(const FleetResult& result) {
                    {"faults", FaultsToString(result.options.faults)},
                    {"requested_rounds", result.options.rounds},
                    {"cohort_min", result.cohort_min},
+                   {"noise", result.options.noise},
+                   {"separation", result.options.separation},
                    {"noise_multiplier", result.noise_multiplier},
                    {"epsilon_budget", result.options.epsilon_budget},
                    {"demonstration", result.demonstration},

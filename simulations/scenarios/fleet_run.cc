@@ -102,10 +102,12 @@ absl::StatusOr<TaskConfig> TaskFor(const FleetRunOptions& options, const Catalog
   task.tokens = "required";
   task.base_fingerprint = catalog.base_fingerprint;
   task.rounds = options.rounds;
-  task.cohort_max = options.devices;
+  task.noise = options.noise;
+  task.separation = options.separation;
+  task.cohort_max = options.devices / options.separation;
   task.cohort_min = options.cohort_min > 0
                         ? options.cohort_min
-                        : std::max(2, static_cast<int>(kDefaultCohortShare * options.devices));
+                        : std::max(2, static_cast<int>(kDefaultCohortShare * task.cohort_max));
   task.dropout_fraction = std::clamp(options.dropout, task.dropout_fraction, 0.4);
   task.demonstration = task.cohort_min < TaskPolicy().cohort_floor;
   // What is looked at here is the machinery: fleets this small release noise, and it is measured.
@@ -131,6 +133,7 @@ AgentOptions AgentsOf(const TaskConfig& task) {
   agent.base_fingerprint = task.base_fingerprint;
   agent.policy.federate = true;
   agent.policy.allow_demonstration = task.demonstration;
+  agent.policy.allow_central_noise = HasCentralNoise(task);
   agent.poll_interval = absl::Seconds(10);
   agent.step_interval = absl::Seconds(2);
   agent.retry_cap = absl::Seconds(10);

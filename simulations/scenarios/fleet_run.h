@@ -36,7 +36,10 @@ struct FleetRunOptions {
   int core_rank = 4;       // the same
   int cohort_min = 0;      // 0: 60 % of the devices
   double epsilon_budget = 8;
-  double noise_multiplier = 0;  // 0: as much as the budget asks for
+  double noise_multiplier = 0;    // 0: as much as the budget asks for
+  std::string noise = "skellam";  // or "discrete-gaussian", "central"
+  // Of central noise: a cohort is one device in so many, and a device in every so many rounds.
+  int separation = 1;
   int threads = 1;
   double limit_hours = 0;  // virtual; 0: follows from the rounds
   ModelFleetOptions model;
