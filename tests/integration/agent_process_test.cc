@@ -183,25 +183,27 @@ class AgentProcessTest : public testing::Test {
     return commands;
   }
   // One round of at least three devices.
-  static void CreateTask(const std::string& name, int cohort_max, int step_seconds) {
+  static void CreateTask(const std::string& name, int cohort_max, int step_seconds,
+                         const std::string& options = "") {
     std::string deadlines;
     for (const char* step : {"advertise", "share", "mask", "acknowledge", "unmask"}) {
       absl::StrAppend(&deadlines, " --", step, "-seconds ", step_seconds);
     }
     Must(absl::StrCat(kCoordinator, "task create ", name, " --demonstration --cohort-min 3",
                       " --cohort-max ", cohort_max, " --corrupt 0 --rounds 1 --noise 0.01",
-                      " --steps 2 --batch 2 --context 64 --epsilon-budget 1e9", deadlines,
+                      " --steps 2 --batch 2 --context 64 --epsilon-budget 1e9", deadlines, options,
                       config()));
   }
 
-  // Starts the coordinator; 0: any port.
-  static std::unique_ptr<Process> Serve(int* port) {
-    const std::string port_file = dir_ + "/port";
+  // Starts the coordinator, or only the named half of it; port 0: any.
+  static std::unique_ptr<Process> Serve(int* port, const std::string& half = "") {
+    const std::string port_file = dir_ + "/port" + half;
     unlink(port_file.c_str());
     auto server = std::make_unique<Process>(
         absl::StrCat(kCoordinator, "serve --listen 127.0.0.1:", *port, " --port-file ", port_file,
-                     " --poll-seconds 0.1 --round-seconds 0.2", config()),
-        dir_ + "/serve.log");
+                     " --poll-seconds 0.1 --round-seconds 0.2",
+                     half.empty() ? "" : " --only " + half, config()),
+        absl::StrCat(dir_, "/serve", half, ".log"));
     for (int i = 0; i < 500 && !FileExists(port_file); ++i) {
       absl::SleepFor(absl::Milliseconds(20));
     }
@@ -338,6 +340,45 @@ TEST_F(AgentProcessTest, ARoundOutlivesAKilledAgent) {
     EXPECT_EQ(fleet[i].Wait(absl::Seconds(40)), 0) << fleet.Logs() << server->Log();
     EXPECT_THAT(fleet[i].Log(), HasSubstr("summed over"));
   }
+}
+
+// Who issues tokens knows devices and sees no round; who runs rounds sees tokens and no device.
+TEST_F(AgentProcessTest, IssuerAndRoundsAreTwoProcesses) {
+  CreateTask("masks", /*cohort_max=*/3, /*step_seconds=*/20, " --tokens required");
+  int rounds_port = 0, issuer_port = 0;
+  const auto rounds = Serve(&rounds_port, "rounds");
+  const auto issuer = Serve(&issuer_port, "issuer");
+  const std::vector<std::string> names = {"harlequin", "pierrot", "columbine"};
+  std::vector<std::string> commands;
+  for (const std::string& agent : EnrollFleet(names, rounds_port)) {
+    commands.push_back(absl::StrCat(agent, "--issuer 127.0.0.1:", issuer_port, " "));
+  }
+  Fleet fleet(commands, dir_);
+  for (size_t i = 0; i < names.size(); ++i) {
+    EXPECT_EQ(fleet[i].Wait(absl::Seconds(60)), 0)
+        << fleet.Logs() << rounds->Log() << issuer->Log();
+    EXPECT_THAT(fleet[i].Log(), HasSubstr("summed over 3 devices"));
+  }
+  // Nobody finds releases and rounds at the issuer.
+  ExpectFailure(Agent("harlequin", "quiet", issuer_port) + "--federate",
+                {"this server does not offer"});
+}
+
+// Whom nobody gives a token, and who knows no issuer, is left out of rounds that ask for one.
+TEST_F(AgentProcessTest, WithoutATokenNobodyJoins) {
+  CreateTask("doors", /*cohort_max=*/3, /*step_seconds=*/3, " --tokens required");
+  int port = 0;
+  const auto rounds = Serve(&port, "rounds");
+  Fleet fleet(EnrollFleet({"knock"}, port), dir_);
+  ASSERT_TRUE(fleet.WaitFor(0, "none is left", absl::Seconds(40))) << fleet.Logs() << rounds->Log();
+  const json shown =
+      json::parse(Must(kCoordinator + "round list --json" + config()).out, nullptr, false);
+  for (const json& round : shown["rounds"]) {
+    if (round["task"] == "doors") {
+      EXPECT_EQ(round["arrived"], 0) << round;
+    }
+  }
+  Must(kCoordinator + "task end doors" + config());
 }
 
 TEST_F(AgentProcessTest, AFullDiskKeepsTheOldText) {

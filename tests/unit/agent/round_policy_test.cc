@@ -143,6 +143,29 @@ TEST_F(RoundPolicyTest, RefusesAnUnderstatedEpsilon) {
   ExpectRefused(absl::StatusCode::kInvalidArgument, "but its noise gives inf");
 }
 
+// Sums of discrete Gaussians are only nearly discrete Gaussian: the smaller a device's share, the
+// more that costs, and what Skellam noise of the same size would give is not enough.
+TEST_F(RoundPolicyTest, ADiscreteGaussianRoundStatesWhatItsOwnNoiseGives) {
+  EncodingParameters& encoding = round_.encoding;
+  encoding.noise = NoiseKind::kDiscreteGaussian;
+  Restate();
+  EXPECT_TRUE(Check().ok()) << Check();
+  round_.epsilon *= 0.99;
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "but its noise gives");
+  Restate();
+  encoding.sigma_local *= 0.9;
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "but its noise gives");
+
+  encoding.scale = 64 / encoding.clip_norm;
+  encoding.sigma_local = 0.3 / encoding.scale;
+  encoding.noise = NoiseKind::kSkellam;
+  round_.demonstration = policy_.allow_demonstration = true;  // so little noise fits no limits
+  RestateFor(round_.secagg.cohort_min);
+  EXPECT_TRUE(Check().ok()) << Check();
+  encoding.noise = NoiseKind::kDiscreteGaussian;
+  ExpectRefused(absl::StatusCode::kInvalidArgument, "but its noise gives");
+}
+
 TEST_F(RoundPolicyTest, RefusesAnotherBaseOrCatalog) {
   round_.base_fingerprint = std::string(64, 'c');
   ExpectRefused(absl::StatusCode::kFailedPrecondition, "expected base bbb");
