@@ -18,6 +18,10 @@ namespace lorikeet {
 namespace {
 
 absl::Status FromGrpc(const grpc::Status& status) {
+  // A server that does not have the service says no more than that.
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED && status.error_message().empty()) {
+    return absl::UnimplementedError("this server does not offer what was asked of it");
+  }
   // The codes are the same numbers.
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
