@@ -110,6 +110,15 @@ absl::StatusOr<std::unique_ptr<PostgresConnection>> PostgresConnection::Open(
 }
 
 absl::Status PostgresConnection::Connect() {
+  const absl::Time before = absl::Now();
+  if (before < next_attempt_) return last_attempt_;
+  last_attempt_ = TryConnect();
+  const absl::Time after = absl::Now();
+  next_attempt_ = last_attempt_.ok() ? absl::InfinitePast() : after + (after - before);
+  return last_attempt_;
+}
+
+absl::Status PostgresConnection::TryConnect() {
   const std::string connect_seconds =
       absl::StrCat(std::max<int64_t>(2, absl::ToInt64Seconds(options_.connect_timeout)));
   const std::string user_timeout = Milliseconds(options_.answer_timeout);

@@ -75,6 +75,7 @@ class PostgresConnection {
   explicit PostgresConnection(const Options& options) : options_(options) {}
 
   absl::Status Connect();
+  absl::Status TryConnect();
   // Session settings, and what the server must be like.
   absl::Status PrepareSession();
   // Connected, as far as can be seen without asking; reconnects outside of transactions.
@@ -90,6 +91,10 @@ class PostgresConnection {
   const Options options_;
   std::unique_ptr<pg_conn, Finish> connection_;
   bool in_transaction_ = false;
+  // An attempt to connect that took long and failed is not followed by the next one at once: who
+  // calls meanwhile need not wait as long again.
+  absl::Status last_attempt_;
+  absl::Time next_attempt_ = absl::InfinitePast();
 };
 
 }  // namespace lorikeet

@@ -5,7 +5,7 @@
 
 namespace lorikeet {
 
-absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& location, bool create) {
+absl::StatusOr<std::unique_ptr<SqlStore>> OpenStore(const std::string& location, bool create) {
   if (IsPostgresUrl(location)) return PostgresStore::Open({.url = location});
   return SqliteStore::Open(location, create);
 }

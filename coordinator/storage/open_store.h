@@ -6,13 +6,13 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "coordinator/storage/store.h"
+#include "coordinator/storage/sql_store.h"
 
 namespace lorikeet {
 
 // `location`: postgresql://... (tables are made there if need be), or the path of a SQLite file
 // (NOT_FOUND: there is none, and `create` is false).
-absl::StatusOr<std::unique_ptr<Store>> OpenStore(const std::string& location, bool create);
+absl::StatusOr<std::unique_ptr<SqlStore>> OpenStore(const std::string& location, bool create);
 
 }  // namespace lorikeet
 

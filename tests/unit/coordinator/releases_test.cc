@@ -82,16 +82,7 @@ TEST(ReleasesTest, PublisherRefusesRollbacksStrangersAndRepetitions) {
             absl::StatusCode::kNotFound);
 }
 
-TEST(StoreTest, RefusesAnotherSchemaAndAMissingFile) {
-  TestFleet fleet;
-  ASSERT_TRUE(fleet.store().SetMeta("schema_version", "999").ok());
-  EXPECT_EQ(SqliteStore::Open(fleet.directory() + "/store.sqlite", false).status().code(),
-            absl::StatusCode::kFailedPrecondition);
-  EXPECT_EQ(SqliteStore::Open(fleet.directory() + "/other.sqlite", false).status().code(),
-            absl::StatusCode::kNotFound);
-}
-
-TEST(StoreTest, AlteredReleaseBytesAreNoticed) {
+TEST(ReleasesTest, AlteredReleaseBytesAreNoticed) {
   TestFleet fleet;
   const auto release = fleet.store().LatestRelease(ReleaseKind::kCatalog, fleet.base());
   const auto hash = ReleaseFileHash(**release);
