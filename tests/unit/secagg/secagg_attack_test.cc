@@ -1,6 +1,9 @@
 // A server, or a client, that lies: every honest device must end in a clean abort and reveal
 // nothing.
 #include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "common/secagg/shamir.h"
 #include "gtest/gtest.h"
@@ -154,6 +157,56 @@ TEST(SecAggAttackTest, CohortTooSmallAtTheStart) {
 TEST(SecAggAttackTest, CohortShrunkByDropout) {
   SessionOptions options = Honest();
   options.on_survivors = [](SurvivorLists* lists, ClientIndex) { lists->survivor_count = 3; };
+  ExpectAllAbort(options);
+}
+
+// Boxes that do not open cost their shares, and the session only where too few are left: one's own
+// and three of five are enough, one's own and two are not.
+TEST(SecAggAttackTest, SpoiledBoxesUpToTheThreshold) {
+  for (const uint32_t spoiled : {2u, 3u}) {
+    SessionOptions options = Honest();
+    options.on_delivery = [spoiled](ShareDelivery* delivery) {
+      for (DeliveredBox& box : delivery->boxes) {
+        // Of other senders for every recipient, so that no sender loses more holders than that.
+        const uint32_t distance = (box.sender + kClients - delivery->recipient) % kClients;
+        if (distance <= spoiled) box.sealed.back() ^= 1;
+      }
+    };
+    if (spoiled == 3) {
+      ExpectAllAbort(options);
+      continue;
+    }
+    const SessionResult result = RunSession(options);
+    ASSERT_TRUE(result.sum.ok()) << result.sum.status();
+    EXPECT_EQ(Aborted(result), 0);
+    for (size_t e = 0; e < result.expected.size(); ++e) {
+      EXPECT_EQ(result.sum->sum[e] & ((1u << options.parameters.modulus_bits) - 1),
+                result.expected[e]);
+    }
+  }
+}
+
+// A box that one sent comes back as the recipient's: keys of boxes are symmetric, boxes are not.
+TEST(SecAggAttackTest, ReflectedBoxesDoNotOpen) {
+  SessionOptions options = Honest();
+  std::map<std::pair<ClientIndex, ClientIndex>, std::vector<uint8_t>> sent;
+  options.on_shares = [&sent](ShareKeysMessage* message) {
+    for (const ShareBox& box : message->boxes) sent[{message->sender, box.recipient}] = box.sealed;
+  };
+  options.on_delivery = [&sent](ShareDelivery* delivery) {
+    for (DeliveredBox& box : delivery->boxes) {
+      box.sealed = sent.at({delivery->recipient, box.sender});
+    }
+  };
+  ExpectAllAbort(options);
+}
+
+// The others were shown other keys in this client's name: its own are not where it is told.
+TEST(SecAggAttackTest, OwnKeysNotUnderTheRoot) {
+  SessionOptions options = Honest();
+  options.on_directory = [](uint32_t, KeyDirectory* directory) {
+    directory->own_proof.back()[7] ^= 1;
+  };
   ExpectAllAbort(options);
 }
 

@@ -1,5 +1,6 @@
 #include <set>
 
+#include "common/secagg/derive.h"
 #include "common/secagg/field.h"
 #include "common/secagg/graph.h"
 #include "common/secagg/masked_update.h"
@@ -158,6 +159,29 @@ TEST(MerkleTest, ProofsHoldForTheirLeafOnly) {
       }
     }
   }
+}
+
+// Each of the three is bound twice: by the key and by what the seal covers.
+TEST(DeriveTest, SealsCoverSessionAndDirection) {
+  const SessionId one = Blake2b({}), other = Hasher().Update("other").Finish();
+  std::set<std::vector<uint8_t>> contexts;
+  for (const SessionId& session : {one, other}) {
+    for (const auto& [sender, recipient] : {std::pair(1, 2), {2, 1}, {1, 3}, {3, 2}}) {
+      EXPECT_TRUE(contexts
+                      .insert(BoxContext(session, static_cast<ClientIndex>(sender),
+                                         static_cast<ClientIndex>(recipient)))
+                      .second);
+    }
+  }
+  const SecretBytes shared(32);
+  const auto key = [&shared](const SessionId& session, ClientIndex low, ClientIndex high) {
+    const SecretBytes bytes = BoxKey(session, low, high, shared);
+    const auto open = bytes.Open(SecretAccess("compare keys"));
+    return std::vector<uint8_t>(open.begin(), open.end());
+  };
+  EXPECT_EQ(key(one, 1, 2), key(one, 2, 1));
+  EXPECT_NE(key(one, 1, 2), key(one, 1, 3));
+  EXPECT_NE(key(one, 1, 2), key(other, 1, 2));
 }
 
 TEST(SessionGraphTest, RegularSymmetricConnectedAndSeededByTheRoot) {
