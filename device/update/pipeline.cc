@@ -14,9 +14,11 @@ absl::StatusOr<AdapterDelta> LayOut(const CoreDelta& delta, int persona_index,
     return absl::InvalidArgumentError(absl::StrFormat(
         "update: expected a block of %d numbers, got %d", layout.block_size, delta.values.size()));
   }
-  if (persona_index < 0 || persona_index >= layout.persona_count) {
-    return absl::InvalidArgumentError(absl::StrFormat("update: expected a persona below %d, got %d",
-                                                      layout.persona_count, persona_index));
+  const int index = persona_index - layout.first_persona;
+  if (index < 0 || index >= layout.persona_count) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("update: expected a persona of %d to %d, got %d", layout.first_persona,
+                        layout.first_persona + layout.persona_count - 1, persona_index));
   }
   if (!std::isfinite(delta.loss_before) || !std::isfinite(delta.loss_after)) {
     return absl::InvalidArgumentError("update: expected finite losses");
@@ -31,9 +33,9 @@ absl::StatusOr<AdapterDelta> LayOut(const CoreDelta& delta, int persona_index,
   ASSIGN_OR_RETURN(const ClippedDelta block, Clip(delta.values, std::sqrt(left)));
   AdapterDelta laid_out;
   laid_out.values_.assign(layout.dimension(), 0.0f);
-  std::ranges::copy(block.values(), laid_out.values_.begin() + persona_index * layout.block_size);
+  std::ranges::copy(block.values(), laid_out.values_.begin() + index * layout.block_size);
   float* const counts = laid_out.values_.data() + layout.persona_count * layout.block_size;
-  counts[persona_index] = static_cast<float>(layout.count_weight);
+  counts[index] = static_cast<float>(layout.count_weight);
   float* const losses = counts + layout.persona_count;
   const double before = std::clamp(delta.loss_before, 0.0, layout.loss_bound);
   const double after = std::clamp(delta.loss_after, 0.0, layout.loss_bound);

@@ -62,7 +62,8 @@ void InvariantChecker::OnContribution(const std::string& device, const SessionId
   }
 }
 
-void InvariantChecker::OnSend(const std::string& device, const AgentRequest& request) {
+void InvariantChecker::OnSend(const std::string& device, const CallAction& call) {
+  const AgentRequest& request = call.request;
   const auto message = std::visit(OneTimeMessage{}, request);
   if (!message) return;
   if (const auto* join = std::get_if<JoinRequest>(&request); join != nullptr && join->token) {

@@ -41,7 +41,7 @@ class InvariantChecker final : public WorldObserver {
 
   void OnContribution(const std::string& device, const SessionId& session,
                       const EncodedDelta& contribution) override;
-  void OnSend(const std::string& device, const AgentRequest& request) override;
+  void OnSend(const std::string& device, const CallAction& call) override;
   void OnState(const std::string& device, const AgentState& state) override;
   void OnRoundFinished(const FinishedRound& round) override;
 

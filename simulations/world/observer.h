@@ -8,8 +8,7 @@
 
 #include "common/dp/encoder.h"
 #include "coordinator/storage/store.h"
-#include "device/agent/agent_store.h"
-#include "device/agent/requests.h"
+#include "device/agent/agent.h"
 
 namespace lorikeet {
 
@@ -30,8 +29,8 @@ class WorldObserver {
   // A device has prepared its noised, unmasked contribution.
   virtual void OnContribution(const std::string& device, const SessionId& session,
                               const EncodedDelta& contribution) = 0;
-  // A device sends a request for the first time or again.
-  virtual void OnSend(const std::string& device, const AgentRequest& request) = 0;
+  // A device calls for the first time or again, by name or as a member of a round.
+  virtual void OnSend(const std::string& device, const CallAction& call) = 0;
   // After every step of a device's agent.
   virtual void OnState(const std::string& device, const AgentState& state) = 0;
   virtual void OnRoundFinished(const FinishedRound& round) = 0;

@@ -5,10 +5,11 @@
 namespace lorikeet {
 
 absl::Status RecordingStore::FinishRound(const RoundEnd& end) {
-  FinishedRound finished{.record = end.round,
-                         .spent = end.spent,
-                         .ends_sweep = end.ends_sweep,
-                         .release = end.release};
+  FinishedRound finished;
+  finished.record = end.round;
+  finished.spent = end.spent;
+  finished.ends_sweep = end.ends_sweep;
+  finished.release = end.release;
   ASSIGN_OR_RETURN(finished.events, store_->RoundEvents(end.round.id));
   ASSIGN_OR_RETURN(finished.sums, store_->PartialSums(end.round.id));
   ASSIGN_OR_RETURN(finished.noise, store_->FindNoise(end.round.task));

@@ -79,7 +79,7 @@ void SimDevice::Do(CallAction action) {
 }
 
 void SimDevice::Send(const CallAction& action) {
-  world_.observer->OnSend(id(), action.request);
+  world_.observer->OnSend(id(), action);
   world_.traffic->CountRequest(action.request);
   const CallFate fate = world_.network->NextCall();
   const auto shared = std::make_shared<const CallAction>(action);

@@ -18,9 +18,9 @@
 #include "absl/strings/str_cat.h"
 #include "common/wire/decode.h"
 #include "coordinator/rounds/open_round.h"
-#include "simulations/audit/empirical_epsilon.h"
 #include "simulations/world/synthetic_work.h"
 #include "simulations/world/world.h"
+#include "tests/unit/simulations/choice_classifier.h"
 
 namespace lorikeet {
 namespace {
@@ -57,8 +57,9 @@ class Recorder final : public WorldObserver {
                       const EncodedDelta& contribution) override {
     if (device == kTarget) view_.unmasked = contribution.words();
   }
-  void OnSend(const std::string& device, const AgentRequest& request) override {
+  void OnSend(const std::string& device, const CallAction& call) override {
     if (done_) return;
+    const AgentRequest& request = call.request;
     view_.sent.push_back({device, request.index(), RequestBytes(request)});
     const auto* update = std::get_if<MaskedUpdate>(&request);
     if (update != nullptr && device == kTarget) view_.update = update->packed;
@@ -180,52 +181,6 @@ std::vector<double> FeaturesOf(const View& view, bool with_sum) {
   return features;
 }
 
-struct Sample {
-  std::vector<double> features;
-  int choice = 0;
-};
-
-// Nearest mean after every feature was brought to deviation 1, learned from the first half of the
-// samples; how many of the second half it gets right.
-int64_t RightGuesses(const std::vector<Sample>& samples) {
-  const size_t half = samples.size() / 2, width = samples[0].features.size();
-  std::vector<double> weights(width), middles(width);
-  for (size_t f = 0; f < width; ++f) {
-    double sums[2] = {}, counts[2] = {}, squares = 0, all = 0;
-    double least = samples[0].features[f], most = least;  // a constant says nothing
-    for (size_t i = 0; i < half; ++i) {
-      const double value = samples[i].features[f];
-      sums[samples[i].choice] += value;
-      counts[samples[i].choice] += 1;
-      least = std::min(least, value);
-      most = std::max(most, value);
-      all += value / static_cast<double>(half);
-    }
-    for (size_t i = 0; i < half; ++i) {
-      squares += std::pow(samples[i].features[f] - all, 2) / static_cast<double>(half);
-    }
-    const double mean_a = sums[0] / counts[0], mean_b = sums[1] / counts[1];
-    middles[f] = (mean_a + mean_b) / 2;
-    if (least < most) weights[f] = (mean_b - mean_a) / squares;
-  }
-  int64_t right = 0;
-  for (size_t i = half; i < samples.size(); ++i) {
-    double score = 0;
-    for (size_t f = 0; f < width; ++f) {
-      score += weights[f] * (samples[i].features[f] - middles[f]);
-    }
-    right += (score > 0 ? 1 : 0) == samples[i].choice ? 1 : 0;
-  }
-  return right;
-}
-
-// How likely a coin does so well, or so badly.
-double ChanceOf(const std::vector<Sample>& samples) {
-  const int64_t tested = static_cast<int64_t>(samples.size() - samples.size() / 2);
-  const int64_t right = RightGuesses(samples);
-  return 2 * BinomialUpperTail(tested, 0.5, std::max(right, tested - right));
-}
-
 class CoordinatorViewTest : public testing::Test {
  protected:
   static constexpr int kRounds = 160;
@@ -242,9 +197,9 @@ class CoordinatorViewTest : public testing::Test {
     }
     return views;
   }
-  static std::vector<Sample> Samples(const std::vector<std::pair<View, int>>& views,
-                                     bool with_sum) {
-    std::vector<Sample> samples;
+  static std::vector<ChoiceSample> Samples(const std::vector<std::pair<View, int>>& views,
+                                           bool with_sum) {
+    std::vector<ChoiceSample> samples;
     for (const auto& [view, choice] : views) {
       samples.push_back({FeaturesOf(view, with_sum), choice});
     }

@@ -36,8 +36,8 @@ class LyingObserver final : public WorldObserver {
     if (!drop_contribution) return checker_->OnContribution(device, session, contribution);
     if (dropped_++ > 0) checker_->OnContribution(device, session, contribution);
   }
-  void OnSend(const std::string& device, const AgentRequest& request) override {
-    checker_->OnSend(device, request);
+  void OnSend(const std::string& device, const CallAction& call) override {
+    checker_->OnSend(device, call);
   }
   void OnState(const std::string& device, const AgentState& state) override {
     checker_->OnState(device, state);
@@ -135,13 +135,13 @@ TEST(InvariantCheckerTest, FindsALostEvent) {
 TEST(InvariantCheckerTest, FindsTwoDifferentMessagesOfOneStep) {
   InvariantChecker checker({});
   Acknowledgement message;
-  checker.OnSend("device", message);
-  checker.OnSend("device", message);  // a repetition
+  checker.OnSend("device", CallAction{1, message, ""});
+  checker.OnSend("device", CallAction{1, message, ""});  // a repetition
   EXPECT_THAT(checker.violations(), IsEmpty());
   message.alive = {1};
-  checker.OnSend("other", message);
+  checker.OnSend("other", CallAction{1, message, ""});
   EXPECT_THAT(checker.violations(), IsEmpty());
-  checker.OnSend("device", message);
+  checker.OnSend("device", CallAction{1, message, ""});
   EXPECT_THAT(checker.violations(), Contains(HasSubstr("two different messages")));
 }
 
