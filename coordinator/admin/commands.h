@@ -29,6 +29,11 @@ void AddConfigOption(CLI::App* command, std::string* path);
 // RFC 3339, UTC.
 std::string FormatInstant(absl::Time time);
 
+// One number that stands for "no budget" in a demonstration that gives none.
+inline constexpr double kNoBudget = 1e9;
+inline constexpr char kRoutedReveals[] =
+    "reveals the histogram of choices (cohort sizes by bucket) exactly, nothing per device";
+
 // The store's meta key under which a server leaves the address it listens on.
 inline constexpr char kEndpointKey[] = "endpoint";
 

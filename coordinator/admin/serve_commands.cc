@@ -89,6 +89,7 @@ absl::StatusOr<std::unique_ptr<RoundsHalf>> OpenRounds(const ServeOptions& optio
   core.round_interval = absl::Seconds(options.round_seconds);
   core.release_validity = workspace->settings.release_validity;
   if (half->redeemer) core.redeemer = &*half->redeemer;
+  core.total_budget = TotalBudgetOf(workspace->settings.policy);
   ASSIGN_OR_RETURN(half->coordinator, Coordinator::Create(core));
   return half;
 }

@@ -1,25 +1,22 @@
-// task create|list|pause|end, ledger.
+// task create|list|pause|end.
 #include <algorithm>
-#include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "common/dp/accountant.h"
-#include "common/dp/ledger.h"
 #include "common/dp/modulus.h"
 #include "common/dp/utility.h"
-#include "common/wire/decode.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
+#include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
+#include "coordinator/rounds/total_budget.h"
 
 namespace lorikeet {
 namespace {
-
-// One number that stands for "no budget" in a demonstration that gives none.
-constexpr double kNoBudget = 1e9;
 
 struct CreateOptions {
   std::string config;
@@ -41,9 +38,65 @@ absl::StatusOr<CatalogShape> CatalogFor(Workspace* workspace, TaskConfig* task) 
 
 // At best: the whole cohort trains one persona.
 double PlannedNoise(const TaskConfig& task, const RoundDescription& round) {
-  const double deviation =
-      round.encoding.sigma_local * std::sqrt(task.cohort_max) / round.encoding.clip_norm;
-  return NoiseRatio(deviation, round.layout.block_size, task.cohort_max);
+  return NoiseRatio(PlannedDeviation(round, task.cohort_max), round.layout.block_size,
+                    task.cohort_max);
+}
+
+// What noise from the coordinator means, and what it gains: null without it.
+nlohmann::json PrintCentralNoise(const RoundDescription& round, Output& out) {
+  if (!round.central) return nullptr;
+  const CentralNoise& central = *round.central;
+  const PrefixError error = PrefixErrorOf(ShapeOf(central));
+  out.Line(
+      "central noise: the coordinator sees every sum before noise; only devices whose owners allow "
+      "that take part (lorikeet agent --allow-central-noise)");
+  out.Line(absl::StrFormat(
+      "  one guarantee for all %d rounds together, of a device that contributes to %d of them at "
+      "most, %d apart at least; devices see to that themselves",
+      central.steps, central.participations, central.separation));
+  out.Line(absl::StrFormat(
+      "  noise in the sum of all rounds so far: %.3g clip norms in each number (root mean square), "
+      "%.3g with independent noise for the same guarantee: %.3f of it",
+      error.correlated * central.noise_multiplier, error.independent * central.noise_multiplier,
+      error.correlated / error.independent));
+  return {{"coordinator_sees_sums", true},    {"steps", central.steps},
+          {"separation", central.separation}, {"participations", central.participations},
+          {"prefix_error", error.correlated}, {"prefix_error_independent", error.independent}};
+}
+
+// What routed rounds are, and what they reveal: null for rounds of all personas.
+nlohmann::json PrintRouting(const TaskConfig& task, const CatalogShape& shape, Output& out) {
+  if (!IsRouted(task)) return nullptr;
+  const size_t buckets = BucketsOf(task, shape).size();
+  out.Line(absl::StrFormat(
+      "routed: %d buckets of %d of %d personas, each with a round and a cohort of its own", buckets,
+      std::min(task.bucket_personas, shape.persona_count), shape.persona_count));
+  out.Line(absl::StrCat("  ", kRoutedReveals));
+  out.Line(absl::StrFormat(
+      "  devices that hear of them in the first %g s join in the next %g s; others stay out",
+      absl::ToDoubleSeconds(task.advertise / 2), absl::ToDoubleSeconds(task.advertise / 4)));
+  return {{"buckets", buckets},
+          {"bucket_personas", task.bucket_personas},
+          {"reveals", "histogram of choices"}};
+}
+
+// What the task finds left of the total budget; null where none is set.  RESOURCE_EXHAUSTED: not
+// one of its rounds would open.
+absl::StatusOr<nlohmann::json> CheckTotal(Workspace* workspace, const TaskConfig& task,
+                                          const RoundDescription& round) {
+  const auto budget = TotalBudgetOf(workspace->settings.policy);
+  if (!budget) return nlohmann::json();
+  ASSIGN_OR_RETURN(const TotalSpent spent,
+                   SpentOverTasks(workspace->store.get(), task.base_fingerprint));
+  RETURN_IF_ERROR(Annotate(CheckTotalBudget(spent, task, round, *budget),
+                           absl::StrCat("task ", task.name, ": no round could open")));
+  ASSIGN_OR_RETURN(const double epsilon, spent.composed.SpentEpsilon(budget->delta));
+  ASSIGN_OR_RETURN(const int64_t fits, RoundsThatFit(spent, task, round, task.rounds, *budget));
+  return nlohmann::json{{"epsilon", budget->epsilon},
+                        {"delta", budget->delta},
+                        {"epsilon_spent", epsilon},
+                        {"composed", Composed(spent)},
+                        {"rounds_that_fit", fits}};
 }
 
 absl::Status RunCreate(const CreateOptions& options, Output& out) {
@@ -70,6 +123,7 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
   ASSIGN_OR_RETURN(const RoundDescription round, PlanRound(task, shape));
   ASSIGN_OR_RETURN(const double total, EpsilonOfRounds(task, round, task.rounds));
   RETURN_IF_ERROR(CheckTaskPolicy(task, total, workspace->settings.policy));
+  ASSIGN_OR_RETURN(nlohmann::json total_budget, CheckTotal(workspace.get(), task, round));
   TaskRecord record;
   record.name = task.name;
   record.config = TaskConfigToJson(task);
@@ -80,19 +134,32 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
                       "bits each",
                       task.name, task.rounds, task.cohort_min, task.cohort_max,
                       round.secagg.threshold, round.secagg.dimension, round.secagg.modulus_bits));
-  out.Line(absl::StrFormat("privacy: epsilon %.3f a round, %.3f over all, at delta %g%s",
-                           round.epsilon, total, task.delta,
-                           task.demonstration ? " (demonstration: no strong guarantee)" : ""));
-  ASSIGN_OR_RETURN(const OverflowBound overflow, SumOverflow(round.encoding, task.cohort_max));
+  const char* label = task.demonstration ? " (demonstration: no strong guarantee)" : "";
+  out.Line(round.central
+               ? absl::StrFormat("privacy: epsilon %.3f over all rounds, at delta %g%s", total,
+                                 task.delta, label)
+               : absl::StrFormat("privacy: epsilon %.3f a round, %.3f over all, at delta %g%s",
+                                 round.epsilon, total, task.delta, label));
+  if (!total_budget.is_null()) {
+    out.Line(absl::StrFormat(
+        "total budget of this base: epsilon %.3f of %g spent, at delta %g; %d of %d rounds fit",
+        total_budget["epsilon_spent"].get<double>(), total_budget["epsilon"].get<double>(),
+        total_budget["delta"].get<double>(), total_budget["rounds_that_fit"].get<int64_t>(),
+        task.rounds));
+  }
+  nlohmann::json central = PrintCentralNoise(round, out);
+  ASSIGN_OR_RETURN(const OverflowBound overflow, PlannedOverflow(task, round));
   out.Line(absl::StrFormat(
       "modulus 2^%d at scale %g: a coordinate of the sum wraps around with probability under %.3g",
       round.encoding.modulus_bits, round.encoding.scale, overflow.coordinate));
+  nlohmann::json routing = PrintRouting(task, shape, out);
   const double noise_ratio = PlannedNoise(task, round);
   out.Line(absl::StrFormat(
       "noise in a persona's mean, if all %d devices share it: %.3g clip norms (released up to %g)",
       task.cohort_max, noise_ratio, task.largest_noise_ratio));
   out.SetJson({{"task", nlohmann::json::parse(record.config)},
                {"state", "active"},
+               {"routing", std::move(routing)},
                {"epsilon_per_round", round.epsilon},
                {"epsilon_total", total},
                {"delta", task.delta},
@@ -103,7 +170,9 @@ absl::Status RunCreate(const CreateOptions& options, Output& out) {
                {"scale", round.encoding.scale},
                {"overflow_per_coordinate", overflow.coordinate},
                {"overflow_probability", overflow.any},
-               {"least_noise_ratio", noise_ratio}});
+               {"least_noise_ratio", noise_ratio},
+               {"central_noise", std::move(central)},
+               {"total_budget", std::move(total_budget)}});
   return absl::OkStatus();
 }
 
@@ -113,16 +182,20 @@ absl::Status RunList(const std::string& config, Output& out) {
   nlohmann::json list = nlohmann::json::array();
   for (const TaskRecord& task : tasks) {
     ASSIGN_OR_RETURN(const auto rounds, workspace->store->ListRounds(task.name));
-    int done = 0, aborted = 0, open = 0;
+    ASSIGN_OR_RETURN(const TaskConfig task_config, TaskConfigFromJson(task.config));
+    const int done = CompletedRounds(task_config, rounds);
+    int aborted = 0, open = 0;
     for (const RoundRecord& round : rounds) {
-      done += round.status == RoundStatus::kDone ? 1 : 0;
       aborted += round.status == RoundStatus::kAborted ? 1 : 0;
       open += round.status == RoundStatus::kOpen ? 1 : 0;
     }
     const nlohmann::json settings = nlohmann::json::parse(task.config);
-    out.Line(absl::StrFormat("%s: %s, %d of %d rounds done, %d aborted, %d open", task.name,
-                             ToAbsl(TaskStateName(task.state)), done, settings.value("rounds", 0),
-                             aborted, open));
+    out.Line(absl::StrFormat("%s: %s, %d of %d %s aborted, %d open", task.name,
+                             ToAbsl(TaskStateName(task.state)), done, task_config.rounds,
+                             IsRouted(task_config)
+                                 ? absl::StrCat("sweeps done, ", aborted, " rounds")
+                                 : absl::StrCat("rounds done, ", aborted),
+                             open));
     list.push_back({{"name", task.name},
                     {"state", std::string(TaskStateName(task.state))},
                     {"created", FormatInstant(task.created)},
@@ -151,101 +224,6 @@ absl::Status RunSetState(const std::string& config, const std::string& name, Tas
   return absl::OkStatus();
 }
 
-// What the numbers of a task's ledger rest on.
-std::string Assumptions(const TaskConfig& config) {
-  return absl::StrFormat(
-      "%s noise of %g clip norms in the sum of %d honest survivors (at least %d, %g of them "
-      "corrupt), Renyi accounting, no amplification by sampling: devices select themselves",
-      config.noise, config.noise_multiplier, HonestSurvivors(config), config.cohort_min,
-      config.corrupt_fraction);
-}
-
-// Adds every round of the task that released something, as it was described when it opened.
-absl::Status SpendReleased(const TaskConfig& config, const std::vector<LedgerRecord>& entries,
-                           const std::vector<RoundRecord>& rounds, PrivacyLedger* ledger) {
-  for (const LedgerRecord& entry : entries) {
-    if (!entry.spent) continue;
-    const auto round = std::find_if(rounds.begin(), rounds.end(), [&](const RoundRecord& record) {
-      return record.number == entry.round_number;
-    });
-    if (round == rounds.end()) {
-      return absl::DataLossError(absl::StrFormat(
-          "ledger: expected the description of round %d, found none", entry.round_number));
-    }
-    ASSIGN_OR_RETURN(const RoundDescription description,
-                     DecodeRoundDescription(round->description.description));
-    ASSIGN_OR_RETURN(const RdpCurve curve, DistributedRdp(RoundMechanism(
-                                               description.encoding, HonestSurvivors(config), 1)));
-    RETURN_IF_ERROR(ledger->Spend(curve));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status AppendLedger(Workspace* workspace, const TaskRecord& task, nlohmann::json* list,
-                          PrivacyLedger* all, double* delta, Output& out) {
-  ASSIGN_OR_RETURN(const TaskConfig config, TaskConfigFromJson(task.config));
-  ASSIGN_OR_RETURN(const auto entries, workspace->store->ListLedger(task.name));
-  ASSIGN_OR_RETURN(const auto rounds, workspace->store->ListRounds(task.name));
-  PrivacyLedger ledger;
-  RETURN_IF_ERROR(SpendReleased(config, entries, rounds, &ledger));
-  RETURN_IF_ERROR(SpendReleased(config, entries, rounds, all));
-  *delta = std::max(*delta, config.delta);
-  ASSIGN_OR_RETURN(const double total, ledger.SpentEpsilon(config.delta));
-  nlohmann::json rows = nlohmann::json::array();
-  for (const LedgerRecord& entry : entries) {
-    rows.push_back({{"round", entry.round_number},
-                    {"epsilon", entry.epsilon},
-                    {"delta", entry.delta},
-                    {"noise_multiplier", entry.noise_multiplier},
-                    {"charged", FormatInstant(entry.charged)},
-                    {"spent", entry.spent}});
-  }
-  const std::string budget = config.epsilon_budget < kNoBudget
-                                 ? absl::StrFormat(" of %g", config.epsilon_budget)
-                                 : " (no budget)";
-  out.Line(absl::StrFormat("%s: epsilon %.3f%s spent in %d rounds, at delta %g%s", task.name, total,
-                           budget, ledger.releases, config.delta,
-                           config.demonstration ? " (demonstration)" : ""));
-  out.Line("  assumes " + Assumptions(config));
-  list->push_back({{"task", task.name},
-                   {"epsilon_spent", total},
-                   {"epsilon_budget", config.epsilon_budget},
-                   {"delta", config.delta},
-                   {"rounds_spent", ledger.releases},
-                   {"demonstration", config.demonstration},
-                   {"mechanism", config.noise},
-                   {"accountant", "rdp"},
-                   {"honest_survivors", HonestSurvivors(config)},
-                   {"cohort_min", config.cohort_min},
-                   {"corrupt_fraction", config.corrupt_fraction},
-                   {"sampling_amplification", false},
-                   {"entries", rows}});
-  return absl::OkStatus();
-}
-
-absl::Status RunLedger(const std::string& config, Output& out) {
-  ASSIGN_OR_RETURN(const auto workspace, Workspace::Open(config));
-  ASSIGN_OR_RETURN(const auto tasks, workspace->store->ListTasks());
-  nlohmann::json list = nlohmann::json::array();
-  PrivacyLedger all;
-  double delta = 0;  // the largest that a task allows
-  for (const TaskRecord& task : tasks) {
-    RETURN_IF_ERROR(AppendLedger(workspace.get(), task, &list, &all, &delta, out));
-  }
-  if (tasks.empty()) out.Line("no tasks, nothing spent");
-  nlohmann::json total = nullptr;
-  if (all.releases > 0) {
-    ASSIGN_OR_RETURN(const double epsilon, all.SpentEpsilon(delta));
-    out.Line(absl::StrFormat(
-        "all tasks: epsilon %.3f spent in %d rounds, at delta %g, of a device that was in all of "
-        "them",
-        epsilon, all.releases, delta));
-    total = {{"epsilon_spent", epsilon}, {"delta", delta}, {"rounds_spent", all.releases}};
-  }
-  out.SetJson({{"tasks", list}, {"total", total}});
-  return absl::OkStatus();
-}
-
 void AddTrainingOptions(CLI::App* command, TaskConfig* task) {
   command->add_option("--steps", task->training.steps, "Local training steps");
   command->add_option("--batch", task->training.batch_size, "Local batch size");
@@ -267,9 +245,24 @@ void AddPrivacyOptions(CLI::App* command, const std::shared_ptr<CreateOptions>& 
   command->add_option("--corrupt", task->corrupt_fraction, "Share of corrupt devices withstood");
   command->add_option("--dropout", task->dropout_fraction, "Share of dropouts planned for");
   command->add_option("--clip", task->clip_norm, "L2 norm of a device's vector");
-  command->add_option("--noise", task->noise_multiplier, "Noise of the sum, in clip norms");
-  command->add_option("--noise-kind", task->noise, "skellam or discrete-gaussian")
-      ->check(CLI::IsMember({"skellam", "discrete-gaussian"}))
+  command->add_option(
+      "--noise", task->noise_multiplier,
+      "Noise of the sum, in clip norms; of central noise, in what all contributions "
+      "of a device can change");
+  command
+      ->add_option(
+          "--noise-kind", task->noise,
+          "skellam or discrete-gaussian: devices add it; central: the coordinator adds it, "
+          "correlated over the rounds, and sees every sum before")
+      ->check(CLI::IsMember({"skellam", "discrete-gaussian", "central"}))
+      ->capture_default_str();
+  command
+      ->add_option("--separation", task->separation,
+                   "Central noise: rounds from one contribution of a device to its next")
+      ->capture_default_str();
+  command
+      ->add_option("--participations", task->participations,
+                   "Central noise: contributions of a device at most (0: as many as fit)")
       ->capture_default_str();
   command
       ->add_option("--largest-noise", task->largest_noise_ratio,
@@ -285,6 +278,16 @@ void AddPrivacyOptions(CLI::App* command, const std::shared_ptr<CreateOptions>& 
       ->add_option("--tokens", task->tokens,
                    "required: devices join unnamed, by anonymous token; off: by name")
       ->check(CLI::IsMember({"required", "off"}))
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--routing", task->routing,
+          "all-blocks: vectors with room for all personas; routed: rounds of some personas, "
+          "which reveal how many devices chose from each bucket")
+      ->check(CLI::IsMember({"all-blocks", "routed"}))
+      ->capture_default_str();
+  command
+      ->add_option("--bucket-personas", task->bucket_personas, "Personas that share a routed round")
       ->capture_default_str();
 }
 
@@ -339,13 +342,6 @@ void AddTaskCommands(Program& program) {
   add_state("pause", "Open no new rounds for now", TaskState::kPaused);
   add_state("resume", "Open rounds again", TaskState::kActive);
   add_state("end", "Open no new rounds, for good", TaskState::kEnded);
-}
-
-void AddLedgerCommand(Program& program) {
-  auto config = std::make_shared<std::string>();
-  CLI::App* command = program.Add("ledger", "Privacy spent, per task",
-                                  [config](Output& out) { return RunLedger(*config, out); });
-  AddConfigOption(command, config.get());
 }
 
 }  // namespace lorikeet

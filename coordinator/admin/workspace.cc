@@ -70,6 +70,17 @@ absl::Status ReadPolicy(const std::string& path, const toml::table& table, TaskP
       const auto number = value.value<double>();
       if (!number || !(*number > 0)) return Unexpected(path, key, "a number above 0");
       policy->epsilon_ceiling = *number;
+    } else if (key.str() == "total_epsilon") {
+      policy->total_epsilon = value.value<double>();
+      if (!policy->total_epsilon || !(*policy->total_epsilon > 0)) {
+        return Unexpected(path, key, "a number above 0");
+      }
+    } else if (key.str() == "total_delta") {
+      const auto number = value.value<double>();
+      if (!number || !(*number > 0 && *number < 1)) {
+        return Unexpected(path, key, "a number above 0 and below 1");
+      }
+      policy->total_delta = *number;
     } else {
       return Unexpected(path, key, "no such key in [policy]");
     }

@@ -9,8 +9,9 @@
 //   blobs = "", [s3]                   where releases lie: blob_settings.h
 //   [paths]  store, releases, ca_certificate, ca_key, server_certificate, server_key, signing_key,
 //            release_key, issuer_key, issuer_public_key, token_seed
-//   [tokens] start_unix_seconds = 0, epoch_seconds = 86400, tokens_per_epoch = 4     anonymous
-//   tokens [policy] cohort_floor = 30, epsilon_ceiling = 8.0     the strict rule
+//   [tokens] start_unix_seconds = 0, epoch_seconds = 86400, tokens_per_epoch = 4: anonymous tokens
+//   [policy] cohort_floor = 30, epsilon_ceiling = 8.0: the strict rule
+//            total_epsilon, total_delta = 1e-5: of all tasks of a base together (none unless set)
 #ifndef LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
 #define LORIKEET_COORDINATOR_ADMIN_WORKSPACE_H_
 

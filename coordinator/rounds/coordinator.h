@@ -24,6 +24,7 @@
 #include "common/base/random.h"
 #include "common/base/thread_pool.h"
 #include "common/crypto/sign.h"
+#include "common/dp/ledger.h"
 #include "common/tokens/redeemer.h"
 #include "common/wire/federation.h"
 #include "coordinator/aggregation/update_merge.h"
@@ -51,6 +52,8 @@ class Coordinator final : public FederationService {
     absl::Duration release_validity = absl::Hours(24 * 90);
     // Of tasks that require anonymous tokens; null: their rounds do not open.
     TokenRedeemer* redeemer = nullptr;
+    // Over all tasks of a base together (total_budget.h): a round that would pass it does not open.
+    std::optional<PrivacyBudget> total_budget = std::nullopt;
   };
   // Borrows everything in options.  Continues the rounds that are open in the store.
   static absl::StatusOr<std::unique_ptr<Coordinator>> Create(const Options& options);
@@ -126,6 +129,9 @@ class Coordinator final : public FederationService {
   absl::StatusOr<OpenRound> RestoreRound(RoundRecord record,
                                          const std::vector<RoundEventRecord>& events,
                                          const std::vector<PartialSumRecord>& sums);
+  // Whether a round like this fits into the total budget; says why not, once.
+  absl::StatusOr<bool> FitsTotal(const TaskConfig& config, const RoundDescription& round)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The tokens that a round opening now admits.
   absl::StatusOr<TokenDemand> DemandTokens() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status TickAll() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -163,6 +169,8 @@ class Coordinator final : public FederationService {
   // Task -> rounds it had spent when its budget was found too small for another: said and computed
   // once.
   std::map<std::string, int64_t> out_of_budget_ ABSL_GUARDED_BY(mutex_);
+  // Task -> what all tasks had spent (SpentDigest) when the total budget was found too small.
+  std::map<std::string, Hash256> out_of_total_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Rounds of this task that count against its privacy budget.  A sweep of routed rounds counts once:

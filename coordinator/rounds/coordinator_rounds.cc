@@ -13,6 +13,7 @@
 #include "common/wire/sign_round.h"
 #include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
+#include "coordinator/rounds/total_budget.h"
 
 namespace lorikeet {
 namespace {
@@ -161,6 +162,8 @@ absl::Status Coordinator::StartSweep(const TaskConfig& config, uint64_t first_nu
     return stop(
         absl::StrFormat("expected epsilon up to %g, got %.3f", config.epsilon_budget, total));
   }
+  ASSIGN_OR_RETURN(const bool fits_total, FitsTotal(config, sweep.front()));
+  if (!fits_total) return absl::OkStatus();
   if (sweep.front().central) {
     auto at_step = AtCentralStep(std::move(sweep.front()), options_.store, options_.random);
     if (absl::IsOutOfRange(at_step.status())) return stop(Message(at_step.status()));
@@ -182,6 +185,21 @@ absl::Status Coordinator::StartSweep(const TaskConfig& config, uint64_t first_nu
     ASSIGN_OR_RETURN(open_[session], RestoreRound(std::move(record), {}, {}));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<bool> Coordinator::FitsTotal(const TaskConfig& config,
+                                            const RoundDescription& round) {
+  if (!options_.total_budget) return true;
+  ASSIGN_OR_RETURN(const Hash256 digest, SpentDigest(options_.store));
+  const auto known = out_of_total_.find(config.name);
+  if (known != out_of_total_.end() && known->second == digest) return false;
+  ASSIGN_OR_RETURN(const TotalSpent spent, SpentOverTasks(options_.store, config.base_fingerprint));
+  const absl::Status fits = CheckTotalBudget(spent, config, round, *options_.total_budget);
+  if (fits.ok()) return true;
+  if (!absl::IsResourceExhausted(fits)) return fits;
+  LogWarning(absl::StrFormat("task %s: no round opens: %s", config.name, Message(fits)));
+  out_of_total_[config.name] = digest;
+  return false;
 }
 
 absl::StatusOr<TokenDemand> Coordinator::DemandTokens() {

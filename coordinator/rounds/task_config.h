@@ -6,11 +6,13 @@
 #define LORIKEET_COORDINATOR_ROUNDS_TASK_CONFIG_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/dp/ledger.h"
 #include "common/dp/utility.h"
 #include "common/secagg/messages.h"
 #include "common/wire/round.h"
@@ -77,7 +79,14 @@ inline bool RequiresTokens(const TaskConfig& config) { return config.tokens == "
 struct TaskPolicy {
   int cohort_floor = 30;
   double epsilon_ceiling = 8.0;
+  // Over all tasks of a base together (total_budget.h); none unless told.
+  std::optional<double> total_epsilon;
+  double total_delta = 1e-5;
 };
+inline std::optional<PrivacyBudget> TotalBudgetOf(const TaskPolicy& policy) {
+  if (!policy.total_epsilon) return std::nullopt;
+  return PrivacyBudget{.epsilon = *policy.total_epsilon, .delta = policy.total_delta};
+}
 
 // Seconds for durations: "advertise_seconds" etc.
 std::string TaskConfigToJson(const TaskConfig& config);

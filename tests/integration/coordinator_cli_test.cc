@@ -14,6 +14,7 @@ namespace lorikeet {
 namespace {
 
 using nlohmann::json;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class CoordinatorCli : public testing::Test {
@@ -150,6 +151,41 @@ TEST_F(CoordinatorCli, ShowsRoundsAndTheLedger) {
   const json total = RunJson("ledger" + config)["total"];
   EXPECT_EQ(total["rounds_spent"], 1);
   EXPECT_NEAR(total["epsilon_spent"].get<double>(), ledger["epsilon_spent"].get<double>(), 1e-9);
+  EXPECT_THAT(Run("ledger" + config).out, HasSubstr("(no total budget is set)"));
+  EXPECT_TRUE(total["epsilon_budget"].is_null());
+  ASSERT_TRUE(WriteFileAtomic(fleet.directory() + "/coordinator.toml",
+                              "[policy]\ntotal_epsilon = 3\ntotal_delta = 1e-7\n")
+                  .ok());
+  EXPECT_THAT(Run("ledger" + config).out, AllOf(HasSubstr("of 3 spent, at delta 1e-07"),
+                                                HasSubstr("composed of 1 charge(s) of task")));
+  // What one round of next to no noise has left of it is nothing.
+  ExpectError("task create more --demonstration --cohort-min 5 --cohort-max 8" + config, 1,
+              "task more: no round could open: the total budget of all tasks over this base: "
+              "expected epsilon up to 3 at delta 1e-07");
+}
+
+TEST_F(CoordinatorCli, ATaskIsToldWhatFitsIntoTheTotalBudget) {
+  Publish();
+  const std::string path = home_ + "/coordinator.toml";
+  const std::string text = *ReadFile(path);
+  const auto set = [&](const std::string& total) {
+    std::string changed = text;
+    changed.insert(changed.find("[policy]") + 8, "\n" + total);
+    ASSERT_TRUE(WriteFileAtomic(path, changed).ok());
+  };
+  set("total_epsilon = 2.0");
+  const json task = RunJson("task create some --noise 4 --rounds 10" + config_);
+  const int fits = task["total_budget"]["rounds_that_fit"];
+  EXPECT_GT(fits, 0);
+  EXPECT_LT(fits, 10);
+  EXPECT_EQ(task["total_budget"]["epsilon_spent"], 0);
+  EXPECT_EQ(task["total_budget"]["delta"], 1e-5);
+  set("total_epsilon = 0.1");
+  ExpectError("task create none --noise 4 --rounds 10" + config_, 1, "no round could open");
+  set("total_epsilon = -1");
+  ExpectError("task list" + config_, 1, "total_epsilon: expected a number above 0");
+  set("total_epsilon = 1\ntotal_delta = 2");
+  ExpectError("task list" + config_, 1, "total_delta: expected a number above 0 and below 1");
 }
 
 }  // namespace

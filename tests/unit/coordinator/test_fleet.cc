@@ -104,9 +104,15 @@ std::unique_ptr<Coordinator> TestFleet::Replica(SqliteStore* store) {
                                           .clock = &clock_,
                                           .random = &random_,
                                           .key = &key_,
-                                          .redeemer = &*redeemer_});
+                                          .redeemer = &*redeemer_,
+                                          .total_budget = total_budget_});
   EXPECT_TRUE(coordinator.ok()) << coordinator.status();
   return *std::move(coordinator);
+}
+
+void TestFleet::LimitTotal(const PrivacyBudget& budget) {
+  total_budget_ = budget;
+  Restart();
 }
 
 void TestFleet::Restart() {

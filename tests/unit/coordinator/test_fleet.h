@@ -14,6 +14,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "common/crypto/sign.h"
+#include "common/dp/ledger.h"
 #include "common/secagg/client.h"
 #include "common/wire/federation.h"
 #include "coordinator/distribution/directory_blob_store.h"
@@ -49,6 +50,9 @@ class TestFleet {
   // As kill -9 and a new start: everything in memory is gone.
   void Restart();
 
+  // From now on, over all tasks together; restarts.
+  void LimitTotal(const PrivacyBudget& budget);
+
   // A second coordinator over `store`, as another process would be.
   std::unique_ptr<Coordinator> Replica(SqliteStore* store);
 
@@ -76,6 +80,7 @@ class TestFleet {
   SigningKey key_;
   SigningKey issuer_key_;
   std::string base_;
+  std::optional<PrivacyBudget> total_budget_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<DirectoryBlobStore> blobs_;
   std::unique_ptr<SqliteStore> office_store_;
