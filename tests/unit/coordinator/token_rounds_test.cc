@@ -176,6 +176,25 @@ TEST_F(TokenRoundsTest, ADeviceGetsItsQuotaAndNoMore) {
   EXPECT_EQ(devices_[2].Prepare().code(), absl::StatusCode::kPermissionDenied);
 }
 
+// Whatever keys it was shown before.
+TEST_F(TokenRoundsTest, ARevokedDeviceGetsNoTokens) {
+  const auto keys = VerifyTokenKeys(fleet_.office().GetTokenKeys("device-0").value(),
+                                    fleet_.issuer_key().public_key());
+  ASSERT_TRUE(keys.ok()) << keys.status();
+  const uint64_t epoch = keys->keys.front().epoch;
+  const auto pending =
+      PrepareToken(epoch, Blake2b(AsBytes("keys")), SecretBytes(kTokenSeedBytes)).value();
+  const IssueRequest request = {.epoch = epoch, .blinded = {pending.blinded.element}};
+  ASSERT_TRUE(fleet_.store().RevokeDevice("device-0", fleet_.clock().Now()).ok());
+  for (const char* device : {"device-0", "stranger"}) {
+    EXPECT_EQ(fleet_.office().GetTokenKeys(device).status().code(),
+              absl::StatusCode::kPermissionDenied);
+    EXPECT_EQ(fleet_.office().IssueTokens(device, request).status().code(),
+              absl::StatusCode::kPermissionDenied);
+  }
+  EXPECT_TRUE(fleet_.office().IssueTokens("device-1", request).ok());
+}
+
 TEST_F(TokenRoundsTest, OldEpochsAreForgotten) {
   ASSERT_TRUE(devices_[0].Join().ok());
   const Token token = *devices_[0].token();
