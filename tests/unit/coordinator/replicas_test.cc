@@ -123,8 +123,9 @@ class ReplicasTest : public StoreBackendTest {
                                                    .random = &random_,
                                                    .address = absl::StrCat(index),
                                                    .duration = kLease});
-    replica.coordinator =
-        fleet_->Replica(replica.store.get(), &*replica.leadership, &replica.clock);
+    replica.coordinator = fleet_->Replica(
+        replica.store.get(),
+        {.leadership = &*replica.leadership, .clock = &replica.clock, .random = &random_});
   }
   // As kill -9: nothing is given up.
   void Kill(int index) { replicas_[static_cast<size_t>(index)].coordinator.reset(); }
@@ -260,7 +261,9 @@ TEST_P(ReplicasTest, APausedReplicaThatWakesStoresNothing) {
     // In the last step the sum needs only two of the three: the round is over for the third.
     const bool over = step == kSteps - 1 && late.ok();
     EXPECT_TRUE(over || absl::IsUnavailable(late)) << "step " << step << ": " << late;
-    if (!over) EXPECT_THAT(std::string(Message(late)), HasSubstr("has taken over"));
+    if (!over) {
+      EXPECT_THAT(std::string(Message(late)), HasSubstr("has taken over"));
+    }
     // It has noticed.
     awake.clock.Advance(kLease * 2);
     fleet_->Redirect(&*entrance_);
