@@ -100,6 +100,29 @@ TEST_F(AgentRoundTest, TakesPartFromHelloToTheNextCatalog) {
   for (const float core : after.personas[1].cores) EXPECT_NEAR(core, 0, 0.05);
 }
 
+// Killed after the contribution was made and before it was sent: nobody can tell whether it was.
+TEST_F(AgentRoundTest, WhatWasHandedOutStaysChargedThroughACrash) {
+  std::vector<Companion> others;
+  for (int i = 0; i < 2; ++i) others.emplace_back(&fleet_, i);
+  MakeAgent();
+  Start();
+  for (int i = 0; i < 2000 && Requested<MaskedUpdate>() == nullptr; ++i) {
+    DoOne();
+    for (Companion& other : others) other.Try(1);
+  }
+  ASSERT_NE(Requested<MaskedUpdate>(), nullptr);
+  const AgentState saved = store_.Load().value();
+  ASSERT_EQ(saved.ledger.entries.size(), 1u);
+  EXPECT_EQ(saved.ledger.entries[0].status, ChargeStatus::kContributed) << "before it is sent";
+  const double spent = Spent(saved, 1e-6);
+  EXPECT_GT(spent, 0);
+  MakeAgent();
+  Start();
+  for (int i = 0; i < 50; ++i) DoOne();
+  EXPECT_EQ(store_.Load()->ledger.entries[0].status, ChargeStatus::kContributed);
+  EXPECT_GE(Spent(*store_.Load(), 1e-6), spent);
+}
+
 class AgentTokenRoundTest : public AgentRoundTest {
  protected:
   AgentTokenRoundTest() : AgentRoundTest(/*tokens=*/true) {
