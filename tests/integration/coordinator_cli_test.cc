@@ -87,6 +87,28 @@ TEST_F(CoordinatorCli, TasksKeepTheStrictRule) {
   ExpectError("task pause nobody" + config_, 1, "no task named nobody");
 }
 
+TEST_F(CoordinatorCli, RoutedTasksSayWhatTheyReveal) {
+  Publish();
+  const std::string routed = "task create routed --routing routed --noise 8 --rounds 3 ";
+  ExpectError(routed + config_, 1, "routed rounds need tokens: required, got off");
+  ExpectError(routed + "--tokens required --bucket-personas 0" + config_, 1,
+              "bucket_personas: expected 1 to 4096, got 0");
+  ExpectError(routed + "--tokens required --noise-kind central" + config_, 1,
+              "expected noise that devices add in routed rounds, got central");
+  ExpectError("task create buckets --noise 8 --rounds 3 --bucket-personas 2" + config_, 1,
+              "bucket_personas: expected 1 unless the task is routed, got 2");
+  ExpectError("task create odd --routing random" + config_, 2, "random not in");
+  const CommandOutcome made = Run(routed + "--tokens required" + config_);
+  ASSERT_EQ(made.code, 0) << made.err;
+  EXPECT_THAT(made.out, HasSubstr("routed: 2 buckets of 1 of 2 personas"));
+  EXPECT_THAT(made.out, HasSubstr("reveals the histogram of choices (cohort sizes by bucket) "
+                                  "exactly, nothing per device"));
+  const CommandOutcome ledger = Run("ledger" + config_);
+  EXPECT_THAT(ledger.out, HasSubstr("reveals the histogram of choices"));
+  EXPECT_THAT(ledger.out, HasSubstr("a sweep counts once"));
+  EXPECT_THAT(Run("task list" + config_).out, HasSubstr("0 of 3 sweeps done"));
+}
+
 TEST_F(CoordinatorCli, EnrolsAndRevokesDevices) {
   RunJson("init " + home_ + " --listen 127.0.0.1:4321");
   const json enrolled = RunJson("device enroll phone --out " + dir_ + "/phone" + config_);
