@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <charconv>
 #include <thread>
@@ -28,16 +29,18 @@ constexpr size_t kWaitingConnections = 64;
 constexpr size_t kHeadBytes = 16 << 10;
 constexpr absl::Duration kRequestTime = absl::Seconds(5);
 constexpr absl::Duration kIdleTime = absl::Seconds(5);
+constexpr absl::Duration kLeastIdleTime = absl::Milliseconds(50);
 constexpr int kRequestsPerConnection = 100;
 
 // Waits in slices, so that a server that stops is not waited for.
-bool AwaitSocket(int socket, short events, absl::Time until, const std::atomic<bool>& stopping) {
-  while (!stopping) {
+template <typename GiveUp>
+bool AwaitSocket(int socket, short events, absl::Time until, const GiveUp& give_up) {
+  while (!give_up()) {
     const absl::Duration left = until - absl::Now();
     if (left <= absl::ZeroDuration()) return false;
     pollfd entry = {.fd = socket, .events = events, .revents = 0};
     const int slice = static_cast<int>(
-        std::min<int64_t>(100, std::max<int64_t>(1, absl::ToInt64Milliseconds(left))));
+        std::min<int64_t>(50, std::max<int64_t>(1, absl::ToInt64Milliseconds(left))));
     const int ready = poll(&entry, 1, slice);
     if (ready > 0) return true;
     if (ready < 0 && errno != EINTR) return false;
@@ -45,21 +48,36 @@ bool AwaitSocket(int socket, short events, absl::Time until, const std::atomic<b
   return false;
 }
 
-// One request's bytes, of which there are only so many, in only so much time.
+// A connection's bytes: of each request only so many, in only so much time.
 class BoundedStream final : public httplib::Stream {
  public:
   BoundedStream(int socket, const std::atomic<bool>& stopping)
-      : socket_(socket), until_(absl::Now() + kRequestTime), stopping_(stopping) {}
+      : socket_(socket), stopping_(stopping) {}
 
-  bool is_readable() const override {
-    return left_ > 0 && AwaitSocket(socket_, POLLIN, until_, stopping_);
+  void BeginRequest() {
+    until_ = absl::Now() + kRequestTime;
+    left_ = kHeadBytes;
   }
-  bool is_writable() const override { return AwaitSocket(socket_, POLLOUT, until_, stopping_); }
+  // Whether more came of the request than a request may have.
+  bool exhausted() const { return left_ == 0; }
+  bool has_buffered() const { return begin_ < end_; }
+
+  bool is_readable() const override { return left_ > 0 && (has_buffered() || Await(POLLIN)); }
+  bool is_writable() const override { return Await(POLLOUT); }
+  // The library asks for single bytes.
   ssize_t read(char* bytes, size_t size) override {
     if (!is_readable()) return -1;
-    const ssize_t got = recv(socket_, bytes, std::min(size, left_), 0);
-    if (got > 0) left_ -= static_cast<size_t>(got);
-    return got;
+    if (!has_buffered()) {
+      const ssize_t got = recv(socket_, buffer_.data(), buffer_.size(), 0);
+      if (got <= 0) return got;
+      begin_ = 0;
+      end_ = static_cast<size_t>(got);
+    }
+    const size_t count = std::min({size, left_, end_ - begin_});
+    std::copy_n(buffer_.begin() + static_cast<ptrdiff_t>(begin_), count, bytes);
+    begin_ += count;
+    left_ -= count;
+    return static_cast<ssize_t>(count);
   }
   ssize_t write(const char* bytes, size_t size) override {
     if (!is_writable()) return -1;
@@ -70,17 +88,27 @@ class BoundedStream final : public httplib::Stream {
   socket_t socket() const override { return socket_; }
 
  private:
+  bool Await(short events) const {
+    return AwaitSocket(socket_, events, until_, [this] { return stopping_.load(); });
+  }
+
   const int socket_;
-  const absl::Time until_;
   const std::atomic<bool>& stopping_;
-  size_t left_ = kHeadBytes;
+  absl::Time until_;
+  size_t left_ = 0;
+  std::array<char, 2048> buffer_;
+  size_t begin_ = 0;
+  size_t end_ = 0;
 };
 
-// Set while a connection is taken off the listening thread only to be closed.
-thread_local bool refusing = false;
+// Of the connection that a thread is at.
+thread_local bool refusing = false;     // taken off the listening thread only to be closed
+thread_local bool close_after = false;  // what follows on it is not read as a request
 
 class BoundedQueue final : public httplib::TaskQueue {
  public:
+  // `waiting`: connections that no thread has taken yet.
+  explicit BoundedQueue(std::atomic<size_t>* waiting) : waiting_(*waiting) {}
   void enqueue(std::function<void()> work) override {
     if (waiting_ >= kWaitingConnections) {
       refusing = true;
@@ -97,20 +125,22 @@ class BoundedQueue final : public httplib::TaskQueue {
   void shutdown() override { pool_.shutdown(); }
 
  private:
-  std::atomic<size_t> waiting_ = 0;
+  std::atomic<size_t>& waiting_;
   httplib::ThreadPool pool_{kThreads};
 };
 
 class BoundedServer final : public httplib::Server {
  public:
   BoundedServer() {
-    new_task_queue = [] { return new BoundedQueue; };
+    new_task_queue = [this] { return new BoundedQueue(&waiting_); };
     // Not SO_REUSEPORT, the library's default: a second coordinator would share the port silently.
     set_socket_options([](socket_t socket) {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
   }
+  // The library listens with room for five: a sixth at once would wait for a second.
+  void LongerQueue() { ::listen(svr_sock_, static_cast<int>(kWaitingConnections)); }
   void Stop() {
     stopping_ = true;
     stop();
@@ -118,11 +148,21 @@ class BoundedServer final : public httplib::Server {
 
  private:
   bool process_and_close_socket(socket_t socket) override {
+    BoundedStream stream(socket, stopping_);
+    close_after = false;
     for (int i = 1; !refusing && i <= kRequestsPerConnection; ++i) {
-      if (!AwaitSocket(socket, POLLIN, absl::Now() + kIdleTime, stopping_)) break;
-      BoundedStream stream(socket, stopping_);
+      // Who says nothing may stay as long as nobody else wants the thread.
+      const absl::Time kept = absl::Now() + kLeastIdleTime;
+      const auto unwanted = [&] { return stopping_ || (waiting_ > 0 && absl::Now() > kept); };
+      if (!stream.has_buffered() &&
+          !AwaitSocket(socket, POLLIN, absl::Now() + kIdleTime, unwanted)) {
+        break;
+      }
+      stream.BeginRequest();
       bool closed = false;
-      if (!process_request(stream, i == kRequestsPerConnection, closed, nullptr) || closed) break;
+      const bool last = i == kRequestsPerConnection;
+      if (!process_request(stream, last, closed, nullptr) || closed) break;
+      if (close_after || stream.exhausted()) break;
     }
     shutdown(socket, SHUT_RDWR);
     close(socket);
@@ -130,6 +170,7 @@ class BoundedServer final : public httplib::Server {
   }
 
   std::atomic<bool> stopping_ = false;
+  std::atomic<size_t> waiting_ = 0;
 };
 
 bool IsAddress(const std::string& host) {
@@ -166,7 +207,8 @@ void Answer(httplib::Response& response, int status, const std::string& text,
 
 void Refuse(httplib::Response& response, int status, const std::string& text) {
   Answer(response, status, text + "\n");
-  response.set_header("Connection", "close");  // what follows on it is not read as a request
+  response.set_header("Connection", "close");
+  close_after = true;
 }
 
 }  // namespace
@@ -293,6 +335,7 @@ absl::StatusOr<std::unique_ptr<DashboardServer>> DashboardServer::Start(const Op
     return absl::UnavailableError(absl::StrCat("dashboard: cannot listen on ", options.listen,
                                                ": expected a free port of this machine"));
   }
+  state->server.LongerQueue();
   state->thread = std::thread([raw] { raw->server.listen_after_bind(); });
   while (!state->server.is_running()) absl::SleepFor(absl::Milliseconds(1));
   return std::unique_ptr<DashboardServer>(new DashboardServer(std::move(state)));

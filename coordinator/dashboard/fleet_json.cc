@@ -38,6 +38,7 @@ json LossesToJson(const RoundView& round) {
     list.push_back({{"step", std::string(SecAggStepName(loss.step))},
                     {"devices", loss.devices},
                     {"counted", loss.counted},
+                    {"aborted", loss.aborted},
                     {"why", loss.why}});
   }
   return list;
@@ -91,6 +92,7 @@ json TaskToJson(const TaskView& task) {
           {"cohort_max", task.cohort_max},
           {"demonstration", task.demonstration},
           {"by_token", task.by_token},
+          {"routed", task.routed},
           {"waiting", task.waiting},
           {"spent_rounds", task.spent_rounds},
           {"epsilon_spent", task.epsilon_spent},

@@ -29,7 +29,7 @@ class FleetSource {
     const Clock* clock = nullptr;
     absl::Duration oldest = absl::Milliseconds(500);  // a view is read again after this
     // Told of every reading; may be null.
-    std::function<void(absl::Duration took, bool ok)> observe;
+    std::function<void(absl::Duration took, bool ok)> observe = {};
   };
   // Borrows what is in options.
   explicit FleetSource(const Options& options) : options_(options), viewer_(options.store) {}

@@ -35,6 +35,7 @@ TaskView DescribeTask(const TaskRecord& record, const TaskConfig& config) {
   task.cohort_max = config.cohort_max;
   task.demonstration = config.demonstration;
   task.by_token = RequiresTokens(config);
+  task.routed = IsRouted(config);
   if (config.epsilon_budget < kNoBudget) task.epsilon_budget = config.epsilon_budget;
   task.delta = config.delta;
   task.noise = config.noise;
@@ -101,6 +102,7 @@ absl::Status FleetViewer::Learn(const RoundRecord& record) {
   }
   Tally& tally = tally_[record.task];
   ++(record.status == RoundStatus::kDone ? tally.done : tally.aborted);
+  if (round.made_version) ++tally.made;
   finished_[record.id] = std::move(round);
   if (finished_.size() > kRecentRounds) finished_.erase(finished_.begin());
   return absl::OkStatus();
@@ -162,9 +164,12 @@ absl::Status FleetViewer::ReadPrivacy(const TaskConfig& config, TaskView* task) 
 }
 
 absl::Status FleetViewer::ReadTasks(FleetView* view) {
-  std::map<std::string, int> spent, open;
+  std::map<std::string, int> open;
+  std::map<std::string, std::set<uint64_t>> spent;  // rounds that opened together count once
   ASSIGN_OR_RETURN(const auto ledger, store_->ListLedger(""));
-  for (const LedgerRecord& entry : ledger) spent[entry.task] += entry.spent ? 1 : 0;
+  for (const LedgerRecord& entry : ledger) {
+    if (entry.spent) spent[entry.task].insert(entry.sweep);
+  }
   for (const RoundView& round : view->open) ++open[round.task];
   ASSIGN_OR_RETURN(const auto records, store_->ListTasks());
   for (const TaskRecord& record : records) {
@@ -172,10 +177,10 @@ absl::Status FleetViewer::ReadTasks(FleetView* view) {
     if (!config.ok()) return Annotate(config.status(), absl::StrCat("task ", record.name));
     TaskView task = DescribeTask(record, *config);
     const Tally& tally = tally_[record.name];
-    task.done = tally.done;
+    task.done = IsRouted(*config) ? tally.made : tally.done;
     task.aborted = tally.aborted;
     task.open = open[record.name];
-    task.spent_rounds = spent[record.name];
+    task.spent_rounds = static_cast<int>(spent[record.name].size());
     RETURN_IF_ERROR(Annotate(ReadPrivacy(*config, &task), absl::StrCat("task ", record.name)));
     task.waiting = WhyNoRound(task);
     view->rounds_done += tally.done;

@@ -26,13 +26,14 @@ struct TaskView {
   absl::Time created;
   std::string base_fingerprint;
   int rounds = 0;  // to complete
-  int done = 0;
+  int done = 0;    // of a routed task: sweeps of rounds, one a bucket of personas
   int aborted = 0;
   int open = 0;
   int cohort_min = 0;
   int cohort_max = 0;
   bool demonstration = false;
   bool by_token = false;
+  bool routed = false;
   std::string waiting;  // why no round is open; empty if one is
 
   // Privacy, as the coordinator itself judges it before it opens a round.
@@ -98,6 +99,7 @@ class FleetViewer {
   struct Tally {
     int done = 0;
     int aborted = 0;
+    int made = 0;  // a catalog
   };
   struct PrivacyKey {
     int spent = -1;
@@ -131,7 +133,7 @@ class FleetViewer {
   std::map<std::string, Tally> tally_;    // by task, of all rounds that are over
   std::map<std::string, Newest> newest_;  // by task
   std::map<std::string, KnownTask> known_tasks_;
-  std::map<std::string, ReleaseView> known_releases_;  // by the release's manifest hash
+  std::map<std::string, ReleaseView> known_releases_;  // by kind, base and version
 };
 
 }  // namespace lorikeet

@@ -53,6 +53,7 @@ void FillExpectedAndLosses(const std::array<bool, kStepCount>& ended, RoundView*
     view->losses.push_back({.step = static_cast<SecAggStep>(k),
                             .devices = missing,
                             .counted = counted,
+                            .aborted = false,
                             .why = WhyLost(k)});
   }
 }
@@ -66,6 +67,7 @@ void AddAbort(RoundView* view) {
   view->losses.push_back({.step = view->step,
                           .devices = left,
                           .counted = false,
+                          .aborted = true,
                           .why = absl::StrCat("the round was aborted: ", view->message)});
 }
 
@@ -92,7 +94,9 @@ void ReadSteps(const json& report, const RoundDescription& description, RoundVie
     StepView& step = view->steps[k];
     step.arrived = static_cast<int>(NumberOr(entry, "messages", 0));
     const std::optional<double> end = Number(entry, "ended_seconds");
-    step.reached = k == 0 || ended[k - 1];
+    // An abort ends the step it happens in, and no other is reached.
+    step.reached =
+        k == 0 || (view->status == RoundStatus::kAborted ? end.has_value() : ended[k - 1]);
     if (step.reached) view->step = static_cast<SecAggStep>(k);
     if (!end) continue;
     ended[k] = true;
@@ -100,12 +104,6 @@ void ReadSteps(const json& report, const RoundDescription& description, RoundVie
     const absl::Time at = view->opened + absl::Seconds(*end);
     step.waited = at >= StepDeadline(description, k) - kTickSlack;
     begin = *end;
-  }
-  // An abort ends the step it happens in, and no other is reached.
-  if (view->status == RoundStatus::kAborted) {
-    for (size_t k = static_cast<size_t>(view->step) + 1; k < kStepCount; ++k) {
-      view->steps[k].reached = false;
-    }
   }
   FillExpectedAndLosses(ended, view);
 }

@@ -36,6 +36,7 @@ struct DeviceLoss {
   SecAggStep step = SecAggStep::kAdvertise;
   int devices = 0;
   bool counted = false;  // they left, and their update is in the sum
+  bool aborted = false;  // they were there when the round was aborted
   std::string why;
 };
 

@@ -138,7 +138,7 @@ function gauge(task) {
   const text = `ε ${decimal(spent)}` + (task.epsilon_budget === null ? " spent, no budget" : ` of ${task.epsilon_budget} spent`);
   const share = task.epsilon_budget === null ? 0 : Math.min(100, 100 * spent / task.epsilon_budget);
   const level = task.epsilon_budget === null ? "" : task.epsilon_next !== null && task.epsilon_next > task.epsilon_budget ? "bad" : share >= 80 ? "warn" : "";
-  const words = {bad: "used up", warn: "nearly spent"};
+  const words = {bad: "used up", warn: "nearly spent"};  // not by colour alone
   return [
     element("div", {class: "pair"}, element("span", {}, text, level ? element("b", {}, " – " + words[level]) : null),
       element("span", {class: "soft"}, `δ ${scientific(task.delta)}, ${plural(task.spent_rounds, "round")}`)),
@@ -166,16 +166,17 @@ function drawTasks() {
     : element("div", {class: "cards"}, fleet.tasks.map((task) => element("article", {class: "card"},
       element("header", {}, element("h3", {}, task.name), state(task.state)),
       element("div", {class: "pair"},
-        element("span", {}, `${whole(task.done)} of ${plural(task.rounds, "round")} done` + (task.aborted ? `, ${whole(task.aborted)} aborted` : "")),
+        element("span", {}, `${whole(task.done)} of ${plural(task.rounds, task.routed ? "sweep" : "round")} done` + (task.aborted ? `, ${whole(task.aborted)} aborted` : "")),
         element("span", {class: "soft"}, `${whole(task.cohort_min)} to ${plural(task.cohort_max, "device")}`)),
       gauge(task),
       element("p", {class: "soft"}, task.waiting ? `Next round: ${task.waiting}. ` : "A round is open. ",
         task.demonstration ? element("span", {class: "tag"}, "demonstration: no strong guarantee") : null, " ",
-        element("span", {class: "tag"}, task.by_token ? "devices join by anonymous token" : "devices join by name")),
+        element("span", {class: "tag"}, task.by_token ? "devices join by anonymous token" : "devices join by name"),
+        task.routed ? [" ", element("span", {class: "tag"}, "rounds of their own for buckets of personas")] : null),
       assumptions(task)))));
 }
 
-const lossAt = (round, step) => round.losses.filter((l) => l.step === step);
+const lossAt = (round, step) => round.losses.filter((l) => l.step === step && !l.aborted);
 
 function funnelRows(round) {
   const [join, share, mask, acknowledge, unmask] = round.steps;
@@ -186,7 +187,7 @@ function funnelRows(round) {
   if (mask.reached) rows.push({name: "Sent a masked update", n: mask.arrived, losses: lossAt(round, "mask")});
   if (acknowledge.reached) rows.push({name: "Acknowledged the survivors", n: acknowledge.arrived, losses: lossAt(round, "acknowledge"), kind: "aside"});
   if (unmask.reached) rows.push({name: "Sent shares for unmasking", n: unmask.arrived, losses: lossAt(round, "unmask"), kind: "aside"});
-  if (round.status !== "open") rows.push({name: "In the sum", n: round.survivors, losses: [], kind: "sum"});
+  if (round.status !== "open") rows.push({name: "In the sum", n: round.survivors, losses: round.losses.filter((l) => l.aborted), kind: "sum"});
   return rows;
 }
 
@@ -246,10 +247,10 @@ function drawCatalog() {
   redraw("personas", rounds, () => {
     if (rounds.length === 0) return null;
     const last = rounds[rounds.length - 1];
-    const columns = [{title: "Persona"}, {title: "Devices, with noise", number: true}, {title: "Newest catalog"}, {title: "Noise in the mean, clip norms", number: true, wide: true}, {title: "Updated", number: true}];
+    const columns = [{title: "Persona"}, {title: "Devices, with noise", number: true}, {title: "Newest catalog"}, {title: "Noise in the mean, clip norms", number: true, wide: true}, {title: "Updated", number: true, wide: true}];
     const rows = last.personas.map((p) => {
       const updated = rounds.filter((r) => r.personas.some((q) => q.id === p.id && q.applied)).length;
-      return [p.id, p.noisy_count.toFixed(1), p.applied ? state("updated") : state("left as it was"), p.noise_ratio ? p.noise_ratio.toFixed(3) : "–", `${whole(updated)} of ${plural(rounds.length, "round")}`];
+      return [p.id, p.noisy_count.toFixed(1), element("span", {class: p.applied ? "state done" : "state"}, p.applied ? "updated" : "left as it was"), p.noise_ratio ? p.noise_ratio.toFixed(3) : "–", `${whole(updated)} of ${plural(rounds.length, "round")}`];
     });
     const loss = last.mean_loss_before === null ? "" : `; mean loss ${last.mean_loss_before.toFixed(3)} before local training, ${last.mean_loss_after.toFixed(3)} after`;
     return table(`Catalog version ${last.made_version ?? last.catalog_version}, from ${roundName(last)}${loss}`, columns, rows);
