@@ -16,33 +16,6 @@ namespace {
 // About how many bytes a token stands for: the judge's bounds are in nats a token.
 constexpr double kBytesPerToken = 4;
 
-// Nats over bytes, document by document.
-absl::StatusOr<std::vector<DocumentLoss>> MeasureBytes(
-    std::shared_ptr<const Model> model, ThreadPool* pool,
-    const std::optional<PersonalAdapter>& adapter, std::span<const PrivateText> documents,
-    int window_tokens) {
-  std::vector<Sequence> sequences;
-  std::vector<size_t> counts;
-  for (const PrivateText& document : documents) {
-    std::vector<Sequence> parts = TokenizeWhole(*model, document, window_tokens);
-    counts.push_back(parts.size());
-    for (Sequence& part : parts) sequences.push_back(std::move(part));
-  }
-  LossCandidate side;
-  if (adapter) side.push_back({.adapter = &adapter->adapter()});
-  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(std::move(model), pool));
-  ASSIGN_OR_RETURN(const auto measured, meter->Measure({&side, 1}, sequences));
-  std::vector<DocumentLoss> losses;
-  auto next = measured[0].begin();
-  for (size_t i = 0; i < documents.size(); ++i) {
-    DocumentLoss loss;
-    for (size_t part = 0; part < counts[i]; ++part) loss.nats += (next++)->nats;
-    loss.tokens = static_cast<int64_t>(documents[i].size_bytes());
-    losses.push_back(loss);
-  }
-  return losses;
-}
-
 std::string Bits(double nats) { return absl::StrFormat("%.3f", nats / std::log(2.0)); }
 
 std::string Words(const RebaseResult& result, bool old_has_adapter) {
@@ -87,6 +60,32 @@ absl::Status Compare(const RebaseInput& input, ThreadPool* pool, const Personali
 }
 
 }  // namespace
+
+absl::StatusOr<std::vector<DocumentLoss>> MeasureBytes(
+    std::shared_ptr<const Model> model, ThreadPool* pool,
+    const std::optional<PersonalAdapter>& adapter, std::span<const PrivateText> documents,
+    int window_tokens) {
+  std::vector<Sequence> sequences;
+  std::vector<size_t> counts;
+  for (const PrivateText& document : documents) {
+    std::vector<Sequence> parts = TokenizeWhole(*model, document, window_tokens);
+    counts.push_back(parts.size());
+    for (Sequence& part : parts) sequences.push_back(std::move(part));
+  }
+  LossCandidate side;
+  if (adapter) side.push_back({.adapter = &adapter->adapter()});
+  ASSIGN_OR_RETURN(const auto meter, LossMeter::Create(std::move(model), pool));
+  ASSIGN_OR_RETURN(const auto measured, meter->Measure({&side, 1}, sequences));
+  std::vector<DocumentLoss> losses;
+  auto next = measured[0].begin();
+  for (size_t i = 0; i < documents.size(); ++i) {
+    DocumentLoss loss;
+    for (size_t part = 0; part < counts[i]; ++part) loss.nats += (next++)->nats;
+    loss.tokens = static_cast<int64_t>(documents[i].size_bytes());
+    losses.push_back(loss);
+  }
+  return losses;
+}
 
 absl::StatusOr<RebaseResult> Rebase(RebaseInput input, ThreadPool* pool, const Clock& clock,
                                     const PersonalizeOptions& options, const StageCallback& stage,

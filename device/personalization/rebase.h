@@ -51,6 +51,13 @@ absl::StatusOr<RebaseResult> Rebase(RebaseInput input, ThreadPool* pool, const C
                                     const StageCallback& stage = nullptr,
                                     const ProgressCallback& progress = nullptr);
 
+// Nats over bytes, document by document, every byte predicted: what models of different tokenizers
+// can be compared by.  nullopt: the bare base.  Errors as LossMeter.
+absl::StatusOr<std::vector<DocumentLoss>> MeasureBytes(
+    std::shared_ptr<const Model> model, ThreadPool* pool,
+    const std::optional<PersonalAdapter>& adapter, std::span<const PrivateText> documents,
+    int window_tokens);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_DEVICE_PERSONALIZATION_REBASE_H_
