@@ -84,6 +84,23 @@ TEST_F(ShamirTest, AnyThresholdSharesRecoverMoreThan255HoldersToo) {
   }
 }
 
+// One share less than the threshold fits every secret: the polynomials have their full degree.
+TEST_F(ShamirTest, OneShareLessThanTheThresholdIsNotTheSecret) {
+  for (const auto& [threshold, holders] : {std::pair{2, 3}, {3, 4}, {5, 5}, {17, 40}}) {
+    const SecretBytes secret = SecretBytes::Random(32, &random_);
+    std::vector<PointShare> shares = Split(secret, threshold, holders);
+    for (int first = 0; first + threshold <= holders + 1; ++first) {
+      const auto fewer =
+          std::span(shares).subspan(static_cast<size_t>(first), static_cast<size_t>(threshold - 1));
+      EXPECT_FALSE(RecoverFromAll(fewer, threshold - 1, Check(secret)).has_value())
+          << threshold << " of " << holders << ", from " << first;
+    }
+    EXPECT_TRUE(RecoverFromAll(shares, threshold, Check(secret)).has_value());
+    EXPECT_FALSE(holders > threshold &&
+                 RecoverFromAll(shares, threshold - 1, Check(secret)).has_value());
+  }
+}
+
 TEST_F(ShamirTest, SharesOfExtremeSecretsRoundTrip) {
   for (uint8_t byte : {0x00, 0xff}) {
     SecretBytes secret(32);
