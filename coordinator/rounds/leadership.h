@@ -1,9 +1,24 @@
 // Which of several coordinators over one store runs the rounds: the one that holds the lease.
 //
-// The lease is renewed three times in its duration.  Whoever sees it run out may take it, under a
-// new token, and from then on the store refuses what the one before would write of rounds: that one
-// may be dead, slow or paused, and needs to notice nothing.  Source: design in
-// coordinator/storage/README.md.  Not thread-safe.
+// They have the same keys, server certificate and releases, and any call may hit any of them.
+// - One runs the rounds, the holder of the lease "rounds": it alone has their machines in memory,
+//   steps and writes them.  The lease goes by the database's clock and is renewed three times in
+//   its duration; a holder that stops gives it up.  (Names of leases are free: tasks could have one
+//   each, should one coordinator not be enough.)
+// - The others answer from the store what is not about rounds, and hand GetRound, the five steps
+//   and Poll on to the holder, whose address is in the lease (server/replica_forwarder.h).  Without
+//   a holder these are UNAVAILABLE, and devices try again: all calls are idempotent.
+// - Every acquisition raises the lease's token.  Store::UseFence makes OpenSweep, AppendEvents and
+//   FinishRound look at it in the transaction that writes, under a lock that a takeover waits for:
+//   of two that believe they hold the lease only the newer can write, whatever their clocks say and
+//   however long one was paused.  What that one tells devices before it notices is a prefix of what
+//   is stored: old, but never wrong.
+// - Who takes over rebuilds the open rounds from their events and partial sums, and adds under a
+//   new writer's name; what was answered OK is in them.  A holder whose write has an unknown fate
+//   (the connection was lost in the commit) does the same.
+// - A coordinator that is paused inside a transaction is thrown out of it by the server after 5 s
+//   (PostgresConnection::Options): a takeover takes the rest of the lease and these 5 s at most.
+// Not thread-safe.
 #ifndef LORIKEET_COORDINATOR_ROUNDS_LEADERSHIP_H_
 #define LORIKEET_COORDINATOR_ROUNDS_LEADERSHIP_H_
 

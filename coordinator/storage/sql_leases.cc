@@ -2,7 +2,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/status_macros.h"
 #include "coordinator/storage/sql_store.h"
-#include "coordinator/storage/sqlite_rows.h"
+#include "coordinator/storage/sql_rows.h"
 
 namespace lorikeet {
 namespace {

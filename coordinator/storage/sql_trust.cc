@@ -4,7 +4,7 @@
 #include "common/base/hash.h"
 #include "common/base/status_macros.h"
 #include "coordinator/storage/sql_store.h"
-#include "coordinator/storage/sqlite_rows.h"
+#include "coordinator/storage/sql_rows.h"
 
 namespace lorikeet {
 namespace {

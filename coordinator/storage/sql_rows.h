@@ -1,6 +1,6 @@
-// Columns <-> values, shared by the parts of SqliteStore.  Not an interface.
-#ifndef LORIKEET_COORDINATOR_STORAGE_SQLITE_ROWS_H_
-#define LORIKEET_COORDINATOR_STORAGE_SQLITE_ROWS_H_
+// Columns <-> values, shared by the parts of SqlStore.  Not an interface.
+#ifndef LORIKEET_COORDINATOR_STORAGE_SQL_ROWS_H_
+#define LORIKEET_COORDINATOR_STORAGE_SQL_ROWS_H_
 
 #include <algorithm>
 #include <array>
@@ -40,4 +40,4 @@ absl::Status ArrayColumn(const SqlStatement& row, int column, std::array<uint8_t
 
 }  // namespace lorikeet::storage_internal
 
-#endif  // LORIKEET_COORDINATOR_STORAGE_SQLITE_ROWS_H_
+#endif  // LORIKEET_COORDINATOR_STORAGE_SQL_ROWS_H_
