@@ -3,7 +3,7 @@
 import {age, bytes, countdown, day, decimal, duration, element, fillSelect, instant, plural, redraw, scientific, shortHash, table, tick, whole} from "/elements.js";
 import {figure, hasPlots, mount, resizePlots} from "/plots.js";
 
-const stepNames = {advertise: "Join", share: "Share keys", mask: "Train, mask", acknowledge: "Acknowledge", unmask: "Unmask"};
+const stepNames = {advertise: "Join", share: "Share keys", mask: "Train, mask", acknowledge: "Confirm", unmask: "Unmask"};
 const pollMilliseconds = 2000;
 const shownRounds = 12;
 const shownReleases = 6;
