@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "coordinator/admin/certificate_authority.h"
+#include "coordinator/server/replica_forwarder.h"
 #include "coordinator/server/server.h"
 #include "device/agent/grpc_federation.h"
 #include "tests/support/private_postgres.h"
@@ -237,7 +238,35 @@ class GrpcReplicasTest : public testing::Test {
   std::vector<TestDevice> devices_;
 };
 
+// What coordinators tell each other of callers, a device cannot.
+void ExpectNoNamesFromDevices(const std::string& address, const Certificates& certificates) {
+  const CertifiedKey client =
+      *IssueClientCertificate(certificates.authority, "device-0", absl::Now(), absl::Hours(1));
+  grpc::SslCredentialsOptions tls;
+  tls.pem_root_certs = certificates.authority.certificate;
+  tls.pem_cert_chain = client.certificate;
+  tls.pem_private_key = client.key;
+  const auto stub =
+      proto::Federation::NewStub(grpc::CreateChannel(address, grpc::SslCredentials(tls)));
+  const auto ask = [&](const std::string& named) {
+    grpc::ClientContext context;
+    context.set_wait_for_ready(true);
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
+    if (!named.empty()) context.AddMetadata(kCallerMetadata, named);
+    proto::PollRequest request;
+    request.set_session(std::string(32, 's'));
+    proto::PollResponse response;
+    return stub->Poll(&context, request, &response).error_code();
+  };
+  EXPECT_EQ(ask(""), grpc::StatusCode::NOT_FOUND) << "no such session";
+  EXPECT_EQ(ask("device-1"), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ask("device-0"), grpc::StatusCode::UNAUTHENTICATED);
+}
+
 TEST_F(GrpcReplicasTest, ARoundOutlivesAKilledAndAPausedCoordinator) {
+  for (const ReplicaProcess& replica : replicas_) {
+    ExpectNoNamesFromDevices(replica.address, certificates_);
+  }
   ReplicaProcess *killed = nullptr, *paused = nullptr;
   for (int step = 0; step < kSteps; ++step) {
     Expect(step, 0);
