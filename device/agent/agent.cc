@@ -21,6 +21,12 @@ bool IsTransient(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
+// Errors that another base would not give: not those of the owner's text or settings.
+bool IsTheBases(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsInternal(status) || absl::IsUnimplemented(status) ||
+         absl::IsResourceExhausted(status);
+}
+
 bool IsFatal(const absl::Status& status) {
   return absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status);
 }
@@ -75,13 +81,42 @@ void Agent::On(CallDone done) {
   HandleAnswer(done.response);
 }
 
+void Agent::On(BaseChecked done) {
+  if (phase_ != Phase::kCheckBase) return;
+  const InstalledRelease candidate = *state_.slots.candidate;
+  if (done.health.healthy) {
+    state_.slots.Accept(&state_.base);
+  } else {
+    state_.slots.Refuse(done.health.summary, clock_->Now());
+  }
+  if (!Save()) return;
+  if (done.health.healthy) {
+    Report("base",
+           absl::StrFormat("version %d is in use: %s", candidate.version, done.health.summary));
+    return AfterRelease(absl::OkStatus());
+  }
+  const std::string refused = absl::StrFormat("base version %d failed its health check: %s",
+                                              candidate.version, done.health.summary);
+  Report("rolled_back", refused);
+  AfterRelease(absl::FailedPreconditionError(refused));
+}
+
 void Agent::On(PersonalizeDone done) {
   if (phase_ != Phase::kPersonalize) return;
+  if (!done.summary.ok() && IsTheBases(done.summary.status()) &&
+      state_.slots.RollBack(std::string(Message(done.summary.status())), clock_->Now(),
+                            &state_.base)) {
+    if (!Save()) return;
+    Report("rolled_back", absl::StrFormat("base version %d is in use again: %s",
+                                          state_.base->version, Message(done.summary.status())));
+    return FollowCatalog();
+  }
   if (!done.summary.ok()) {
     Report("personalize_failed", std::string(Message(done.summary.status())));
     return Stop(done.summary.status());
   }
   state_.personal = *std::move(done.summary);
+  state_.slots.Settle();
   if (!Save()) return;
   Report("personalized", absl::StrCat(state_.personal->reason, " ", state_.personal->verdict));
   Seek();
@@ -107,10 +142,9 @@ void Agent::On(WakeEvent) {
   if (pending_ || held_poll_) return;
   switch (phase_) {
     case Phase::kBase:
-      return FollowBase();
     case Phase::kCatalog:
     case Phase::kSeek:
-      return FollowCatalog();
+      return FollowReleases();
     case Phase::kAppointment:
       return KeepAppointment();
     case Phase::kRound:
@@ -183,7 +217,8 @@ void Agent::HandleAnswer(const AgentResponse& response) {
   switch (phase_) {
     case Phase::kHello:
       if (!response.status.ok()) return Stop(response.status);
-      return options_.base_fingerprint.empty() ? FollowBase() : FollowCatalog();
+      if (state_.slots.candidate) return CheckBase();
+      return FollowReleases();
     case Phase::kBase:
     case Phase::kCatalog:
       return HandleRelease(response);
@@ -205,10 +240,29 @@ std::string Agent::BaseFingerprint() const {
   return state_.base ? state_.base->base_fingerprint : "";
 }
 
+void Agent::FollowReleases() {
+  return options_.base_fingerprint.empty() ? FollowBase() : FollowCatalog();
+}
+
+void Agent::CheckBase() {
+  phase_ = Phase::kCheckBase;
+  const bool begun = state_.slots.BeginCheck(clock_->Now());
+  if (!Save()) return;
+  if (!begun) {
+    Report("rolled_back",
+           absl::StrFormat("base version %d refused: %s", state_.slots.refused->release.version,
+                           state_.slots.refused->reason));
+    return FollowReleases();
+  }
+  actions_.push_back(
+      CheckBaseAction{*state_.slots.candidate, state_.base ? state_.base->file_hash : Hash256{}});
+}
+
 void Agent::FollowBase() {
   phase_ = Phase::kBase;
   follower_ = std::make_unique<ReleaseFollower>(ReleaseKind::kBase, "", options_.coordinator_key,
                                                 state_.base, store_);
+  if (state_.slots.refused) follower_->LeaveOut(state_.slots.refused->release.file_hash);
   Call(follower_->FirstRequest());
 }
 
@@ -239,12 +293,18 @@ void Agent::HandleRelease(const AgentResponse& response) {
   const bool base = follower_->kind() == ReleaseKind::kBase;
   // What was chosen from another base's catalog says nothing of this one's, whatever its version.
   if (!base && !HasCatalog()) state_.personal.reset();
-  (base ? state_.base : state_.catalog) = follower_->result();
+  if (base) {
+    state_.slots.Propose(*follower_->result());
+  } else {
+    state_.catalog = follower_->result();
+  }
   if (!Save()) return;
   Report("release",
          absl::StrFormat("%s version %d installed, %d bytes fetched%s",
                          ReleaseKindName(follower_->kind()), follower_->result()->version,
                          follower_->bytes_fetched(), follower_->by_delta() ? " as a delta" : ""));
+  // A base is tried before it is used.
+  if (base) return CheckBase();
   AfterRelease(absl::OkStatus());
 }
 
@@ -253,7 +313,8 @@ bool Agent::HasCatalog() const {
 }
 
 void Agent::AfterRelease(const absl::Status& refused) {
-  const bool base = follower_->kind() == ReleaseKind::kBase;
+  // Without a follower: a check that a restart had interrupted.
+  const bool base = follower_ == nullptr || follower_->kind() == ReleaseKind::kBase;
   follower_.reset();
   if (base && state_.base) return FollowCatalog();
   if (base || !HasCatalog()) {
@@ -266,8 +327,8 @@ void Agent::AfterRelease(const absl::Status& refused) {
       Report("waiting", base ? "no base model is released yet" : "no catalog is released yet");
     return Wait(options_.poll_interval * Jitter());
   }
-  std::vector<Hash256> files = {state_.catalog->file_hash};
-  if (state_.base) files.push_back(state_.base->file_hash);
+  std::vector<Hash256> files = state_.slots.Files(state_.base);
+  files.push_back(state_.catalog->file_hash);
   if (const absl::Status status = store_->KeepOnly(files); !status.ok()) {
     Report("storage", std::string(Message(status)));
   }

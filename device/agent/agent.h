@@ -62,6 +62,9 @@ struct CallDone {
   uint64_t id = 0;
   AgentResponse response;
 };
+struct BaseChecked {
+  BaseHealth health;
+};
 struct PersonalizeDone {
   absl::StatusOr<PersonalSummary> summary;
 };
@@ -70,7 +73,7 @@ struct ContributionDone {
   absl::StatusOr<EncodedDelta> contribution;
 };
 struct WakeEvent {};
-using AgentEvent = std::variant<StartEvent, CallDone, PersonalizeDone, ContributionDone, WakeEvent>;
+using AgentEvent = std::variant<StartEvent, CallDone, BaseChecked, PersonalizeDone, ContributionDone, WakeEvent>;
 
 // Actions.
 struct CallAction {
@@ -78,6 +81,11 @@ struct CallAction {
   AgentRequest request;
   // Who calls: empty, the device by its certificate; else a member of a round, without one.
   DeviceId member = {};
+};
+// Try the base that was downloaded; answer with BaseChecked.
+struct CheckBaseAction {
+  InstalledRelease candidate;
+  Hash256 current_file = {};  // in use; zeros: none
 };
 struct PersonalizeAction {
   uint64_t catalog_version = 0;
@@ -100,7 +108,7 @@ struct ReportAction {
 struct StopAction {
   absl::Status status;
 };
-using AgentAction = std::variant<CallAction, PersonalizeAction, ContributeAction, WaitAction,
+using AgentAction = std::variant<CallAction, CheckBaseAction, PersonalizeAction, ContributeAction, WaitAction,
                                  ReportAction, StopAction>;
 using AgentActions = std::vector<AgentAction>;
 
@@ -121,6 +129,7 @@ class Agent {
     kIdle,
     kHello,
     kBase,
+    kCheckBase,
     kCatalog,
     kPersonalize,
     kTokens,
@@ -136,6 +145,7 @@ class Agent {
 
   void On(StartEvent);
   void On(CallDone done);
+  void On(BaseChecked done);
   void On(PersonalizeDone done);
   void On(ContributionDone done);
   void On(WakeEvent);
@@ -151,7 +161,11 @@ class Agent {
 
   void Retry(const absl::Status& status);
   void HandleAnswer(const AgentResponse& response);
+  // The base, unless this device has one of its own, then the catalog.
+  void FollowReleases();
   void FollowBase();
+  // Of the candidate in the other slot.
+  void CheckBase();
   void FollowCatalog();
   void HandleRelease(const AgentResponse& response);
   // Of the base that is in use.

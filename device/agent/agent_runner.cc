@@ -79,6 +79,11 @@ class Runner {
     if (hooks_.report) hooks_.report(action);
   }
   void Do(StopAction action) { final_ = std::move(action.status); }
+  void Do(CheckBaseAction action) {
+    StartWorker([this, action = std::move(action)] {
+      queue_.Push(BaseChecked{work_->CheckBase(action)});
+    });
+  }
   void Do(PersonalizeAction action) {
     StartWorker([this, action = std::move(action)] {
       queue_.Push(PersonalizeDone{work_->Personalize(action)});

@@ -20,6 +20,7 @@
 #include "common/crypto/secret_file.h"
 #include "common/delta/apply_delta.h"
 #include "common/secagg/one_time_keys.h"
+#include "device/agent/base_slots_json.h"
 #include "device/agent/device_ledger_json.h"
 #include "device/agent/partial_download.h"
 
@@ -33,12 +34,6 @@ constexpr int kStateFormat = 2;
 constexpr int kOldestFormat = 1;  // had a sum of epsilons for a ledger
 constexpr std::string_view kSeedKind = "one-time-keys-seed";
 
-json ToJson(const InstalledRelease& release) {
-  return {{"version", release.version},
-          {"file_hash", ToHex(release.file_hash)},
-          {"base_fingerprint", release.base_fingerprint}};
-}
-
 json ToJson(const PersonalSummary& p) {
   return {{"catalog_version", p.catalog_version},
           {"chosen", p.chosen},
@@ -50,14 +45,6 @@ json ToJson(const PersonalSummary& p) {
           {"loss_personalized", p.loss_personalized},
           {"kept", p.kept},
           {"at_ms", absl::ToUnixMillis(p.at)}};
-}
-
-absl::StatusOr<InstalledRelease> ReleaseFrom(const json& j) {
-  InstalledRelease release;
-  release.version = j.at("version").get<uint64_t>();
-  ASSIGN_OR_RETURN(release.file_hash, HashFromHex(j.at("file_hash").get<std::string>()));
-  release.base_fingerprint = j.at("base_fingerprint").get<std::string>();
-  return release;
 }
 
 PersonalSummary SummaryFrom(const json& j) {
@@ -132,10 +119,13 @@ absl::StatusOr<AgentState> StateFrom(const json& j) {
         absl::StrFormat("expected format %d to %d, got %d", kOldestFormat, kStateFormat, format));
   }
   if (j.contains("base")) {
-    ASSIGN_OR_RETURN(state.base, ReleaseFrom(j.at("base")));
+    ASSIGN_OR_RETURN(state.base, ReleaseFromJson(j.at("base")));
+  }
+  if (j.contains("slots")) {
+    ASSIGN_OR_RETURN(state.slots, SlotsFromJson(j.at("slots")));
   }
   if (j.contains("catalog")) {
-    ASSIGN_OR_RETURN(state.catalog, ReleaseFrom(j.at("catalog")));
+    ASSIGN_OR_RETURN(state.catalog, ReleaseFromJson(j.at("catalog")));
   }
   if (j.contains("personal")) state.personal = SummaryFrom(j.at("personal"));
   for (const auto& session : j.at("joined")) {
@@ -166,8 +156,9 @@ json ToJson(const AgentState& state) {
             {"last_round_catalog", state.last_round_catalog},
             {"ledger", LedgerToJson(state.ledger)},
             {"tokens", TokensToJson(state)}};
-  if (state.base) j["base"] = ToJson(*state.base);
-  if (state.catalog) j["catalog"] = ToJson(*state.catalog);
+  if (state.base) j["base"] = ReleaseToJson(*state.base);
+  j["slots"] = SlotsToJson(state.slots);
+  if (state.catalog) j["catalog"] = ReleaseToJson(*state.catalog);
   if (state.personal) j["personal"] = ToJson(*state.personal);
   for (const SessionId& session : state.joined) j["joined"].push_back(ToHex(session));
   for (const Hash256& sweep : state.sweeps) j["sweeps"].push_back(ToHex(sweep));

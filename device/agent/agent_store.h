@@ -18,6 +18,7 @@
 #include "common/secagg/messages.h"
 #include "common/tokens/token_keys.h"
 #include "common/wire/manifest.h"
+#include "device/agent/base_slots.h"
 #include "device/agent/device_ledger.h"
 
 namespace lorikeet {
@@ -36,12 +37,6 @@ struct PersonalSummary {
   absl::Time at;
 };
 
-struct InstalledRelease {
-  uint64_t version = 0;
-  Hash256 file_hash = {};
-  std::string base_fingerprint;
-};
-
 // An anonymous token (token_purse.h): what is kept of it besides its seed.
 struct PurseToken {
   uint64_t epoch = 0;
@@ -51,7 +46,8 @@ struct PurseToken {
 };
 
 struct AgentState {
-  std::optional<InstalledRelease> base;
+  std::optional<InstalledRelease> base;  // in use
+  BaseSlots slots;
   std::optional<InstalledRelease> catalog;
   std::optional<PersonalSummary> personal;
   std::vector<SessionId>

@@ -12,6 +12,8 @@ namespace lorikeet {
 class AgentWork {
  public:
   virtual ~AgentWork() = default;
+  // Tries the base that was downloaded, beside the one in use.
+  virtual BaseHealth CheckBase(const CheckBaseAction& action) = 0;
   // Select, warm-start, train, judge; keeps or rolls back the personal adapter.
   virtual absl::StatusOr<PersonalSummary> Personalize(const PersonalizeAction& action) = 0;
   // Trains the persona's core on text that the owner allows for rounds, and prepares the noised

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/file.h"
 #include "common/base/status_macros.h"
 #include "common/base/strings.h"
 #include "device/personalization/forgetting.h"
@@ -76,6 +77,26 @@ absl::StatusOr<OwnerText> DeviceWork::ReadVault(const Model& model,
                                           .residual_rank = options_.personalize.rank}));
   ASSIGN_OR_RETURN(std::vector<VaultDocument> records, vault->Records(Purpose::kTrain));
   return HoldOutRecords(std::move(records));
+}
+
+BaseHealth DeviceWork::CheckBase(const CheckBaseAction& action) {
+  BaseHealthInput input = {.path = store_->FilePath(action.candidate.file_hash),
+                           .fingerprint = action.candidate.base_fingerprint,
+                           .current = nullptr,
+                           .judge = {},
+                           .has_adapter = FileExists(options_.adapter_path)};
+  if (action.current_file != Hash256{}) {
+    // One that does not load any more is no reason to keep it.
+    if (auto current = LoadModel(action.current_file); current.ok()) input.current = *current;
+  }
+  OwnerText text;
+  if (const auto vault = options_.open_vault(); vault.ok()) {
+    if (auto records = (*vault)->Records(Purpose::kTrain); records.ok()) {
+      text = HoldOutRecords(*std::move(records));
+    }
+  }
+  input.judge = text.judge;
+  return CheckBaseHealth(input, pool_, options_.base_health);
 }
 
 absl::StatusOr<PersonalSummary> DeviceWork::Personalize(const PersonalizeAction& action) {

@@ -12,6 +12,7 @@
 #include "common/base/thread_pool.h"
 #include "device/agent/agent_store.h"
 #include "device/agent/agent_work.h"
+#include "device/agent/base_health.h"
 #include "device/personalization/personalizer.h"
 #include "device/vault/vault.h"
 
@@ -19,6 +20,7 @@ namespace lorikeet {
 
 struct DeviceWorkOptions {
   std::string model_path;  // empty: the base release in the agent's store
+  BaseHealthOptions base_health = {};
   // The personal adapter, an absolute path; one that is there is judged too, and replaced only by a
   // better one.  Its history is kept beside it (device/personalization/history.h), and the vault
   // remembers it, so that forgetting reaches it.
@@ -39,6 +41,7 @@ class DeviceWork final : public AgentWork {
              const Clock* clock, RandomSource* random)
       : options_(std::move(options)), store_(store), pool_(pool), clock_(clock), random_(random) {}
 
+  BaseHealth CheckBase(const CheckBaseAction& action) override;
   absl::StatusOr<PersonalSummary> Personalize(const PersonalizeAction& action) override;
   absl::StatusOr<EncodedDelta> Contribute(const ContributeAction& action) override;
 

@@ -32,6 +32,7 @@ absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleManifest(
     return absl::InvalidArgumentError(absl::StrFormat("release %s: expected one file, got %d",
                                                       manifest_.name, manifest_.files.size()));
   }
+  if (left_out_ == file().hash) return std::nullopt;
   if (!store_->HasFile(file().hash)) RETURN_IF_ERROR(ChooseFetch());
   return NextChunk();
 }

@@ -24,6 +24,9 @@ class ReleaseFollower {
         installed_(std::move(installed)),
         store_(store) {}
 
+  // A file that this device refused before: a release of it counts as nothing newer.
+  void LeaveOut(const Hash256& file) { left_out_ = file; }
+
   ReleaseKind kind() const { return kind_; }
   AgentRequest FirstRequest() const { return ReleaseQuery{kind_, base_fingerprint_}; }
 
@@ -50,6 +53,7 @@ class ReleaseFollower {
   std::string base_fingerprint_;
   Ed25519PublicKey key_;
   std::optional<InstalledRelease> installed_;
+  std::optional<Hash256> left_out_;
   AgentStore* store_;
   Manifest manifest_;
   std::optional<ChunkFetch> fetch_;

@@ -149,6 +149,12 @@ std::shared_ptr<std::future<absl::StatusOr<Result>>> SimDevice::Launch(
   return future;
 }
 
+// Simulated devices have no weights that could be unwell.
+void SimDevice::Do(const CheckBaseAction&) {
+  Later(absl::ZeroDuration(),
+        [this] { Step(BaseChecked{{.healthy = true, .summary = "simulated"}}); });
+}
+
 void SimDevice::Do(const PersonalizeAction& action) {
   auto catalog = store_.FileContent(action.catalog_file);
   if (!catalog.ok()) return Step(PersonalizeDone{catalog.status()});

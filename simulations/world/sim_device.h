@@ -69,6 +69,7 @@ class SimDevice {
   void Do(WaitAction action);
   void Do(const ReportAction&) {}
   void Do(StopAction action);
+  void Do(const CheckBaseAction& action);
   void Do(const PersonalizeAction& action);
   void Do(const ContributeAction& action);
 

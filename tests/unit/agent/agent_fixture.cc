@@ -89,6 +89,7 @@ void AgentTest::MakeAgent() {
   agent_ = Agent::Create(options_, &clock_, &random_, &store_).value();
   call_.reset();
   wake_.reset();
+  check_base_.reset();
   personalize_.reset();
   contribute_.reset();
   stopped_.reset();
@@ -99,6 +100,7 @@ void AgentTest::Step(AgentEvent event) {
   for (AgentAction& action : agent_->Step(std::move(event))) {
     if (auto* call = std::get_if<CallAction>(&action)) call_ = std::move(*call);
     if (auto* wait = std::get_if<WaitAction>(&action)) wake_ = wait->until;
+    if (auto* work = std::get_if<CheckBaseAction>(&action)) check_base_ = *work;
     if (auto* work = std::get_if<PersonalizeAction>(&action)) personalize_ = *work;
     if (auto* work = std::get_if<ContributeAction>(&action)) contribute_ = std::move(*work);
     if (auto* report = std::get_if<ReportAction>(&action)) reports_.push_back(std::move(*report));
@@ -137,6 +139,12 @@ void AgentTest::AnswerRelease(const TestRelease& release) {
     const std::string data = release.content.substr(chunk->offset, chunk->length);
     AnswerOk(ChunkResult{data, release.content.size()});
   }
+}
+
+void AgentTest::AnswerBaseChecked(BaseHealth health) {
+  ASSERT_TRUE(check_base_);
+  check_base_.reset();
+  Step(BaseChecked{std::move(health)});
 }
 
 void AgentTest::AnswerPersonalized(const std::string& contributes_to) {

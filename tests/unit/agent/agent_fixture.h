@@ -71,6 +71,7 @@ class AgentTest : public testing::Test {
   void AnswerHello() { AnswerOk(HelloResult{1, 1, clock_.Now()}); }
   // Manifest and chunks of `release`, as long as the agent asks for them.
   void AnswerRelease(const TestRelease& release);
+  void AnswerBaseChecked(BaseHealth health);
   void AnswerPersonalized(const std::string& contributes_to = "brief");
   void OfferRound(const RoundDescription& round);
   // Hello, catalog, personalized: the agent now asks for a round.
@@ -96,6 +97,7 @@ class AgentTest : public testing::Test {
 
   std::optional<CallAction> call_;
   std::optional<absl::Time> wake_;
+  std::optional<CheckBaseAction> check_base_;
   std::optional<PersonalizeAction> personalize_;
   std::optional<ContributeAction> contribute_;
   std::vector<ReportAction> reports_;

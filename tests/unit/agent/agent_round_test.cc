@@ -57,6 +57,8 @@ class AgentRoundTest : public AgentTest {
     if (call_) {
       Answer(Execute({.federation = &fleet_.service(), .issuer = &fleet_.office()},
                      call_->member.empty() ? "device-5" : call_->member, call_->request));
+    } else if (check_base_) {
+      AnswerBaseChecked({.healthy = true, .summary = "fine"});
     } else if (personalize_) {
       AnswerPersonalized();
     } else if (contribute_ && contribute_at_ <= clock_.Now()) {

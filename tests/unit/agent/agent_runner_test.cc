@@ -46,6 +46,7 @@ class ReleasesOnly final : public FederationService {
 
 class OneThreadAway final : public AgentWork {
  public:
+  BaseHealth CheckBase(const CheckBaseAction&) override { return {}; }
   absl::StatusOr<PersonalSummary> Personalize(const PersonalizeAction& action) override {
     worker = std::this_thread::get_id();
     PersonalSummary summary;

@@ -44,6 +44,8 @@ TEST_F(AgentTest, FollowsTheBaseReleaseInChunksFirst) {
   TestRelease base{.kind = ReleaseKind::kBase, .content = std::string(5000, 'x')};
   AnswerRelease(base);
   EXPECT_THAT(Reports("release"), HasSubstr("base version 1 installed, 5000 bytes fetched"));
+  ASSERT_TRUE(check_base_) << "tried before it is used";
+  AnswerBaseChecked({.healthy = true, .summary = "fine"});
   ASSERT_NE(Requested<ReleaseQuery>(), nullptr);
   EXPECT_EQ(Requested<ReleaseQuery>()->kind, ReleaseKind::kCatalog);
   EXPECT_EQ(Requested<ReleaseQuery>()->base_fingerprint, kTestBase);

@@ -257,6 +257,7 @@ class DeltaReleaseTest : public AgentTest {
     Start();
     AnswerHello();
     AnswerRelease(old_);
+    AnswerBaseChecked({.healthy = true, .summary = "fine"});
     ASSERT_TRUE(agent_->state().base);
     ASSERT_TRUE(store_.HasFile(old_.File().hash));
   }
@@ -275,7 +276,8 @@ TEST_F(DeltaReleaseTest, TheDeltaIsFetchedInsteadOfTheFile) {
   InstallFirst();
   OfferSecond();
   EXPECT_EQ(AnswerChunks(), delta_.size());
-  EXPECT_EQ(agent_->state().base->version, 2u);
+  ASSERT_TRUE(check_base_);
+  EXPECT_EQ(check_base_->candidate.version, 2u);
   EXPECT_THAT(Reports("release"), testing::HasSubstr("as a delta"));
   EXPECT_TRUE(*store_.FileContent(new_.File().hash) == new_.content);
 }
@@ -283,7 +285,8 @@ TEST_F(DeltaReleaseTest, TheDeltaIsFetchedInsteadOfTheFile) {
 TEST_F(DeltaReleaseTest, WithoutTheOldFileTheNewOneIsFetchedWhole) {
   OfferSecond();
   EXPECT_EQ(AnswerChunks(), new_.content.size());
-  EXPECT_EQ(agent_->state().base->version, 2u);
+  ASSERT_TRUE(check_base_);
+  EXPECT_EQ(check_base_->candidate.version, 2u);
 }
 
 // Signed, but of no use: the publisher's mistake must not keep devices from the release.
@@ -292,7 +295,7 @@ TEST_F(DeltaReleaseTest, ADeltaThatDoesNotGiveTheFileIsReplacedByIt) {
   delta_[delta_.size() / 2] ^= 1;
   OfferSecond();
   EXPECT_EQ(AnswerChunks(), delta_.size() + new_.content.size());
-  EXPECT_EQ(agent_->state().base->version, 2u);
+  ASSERT_TRUE(check_base_);
   EXPECT_TRUE(*store_.FileContent(new_.File().hash) == new_.content);
 }
 
