@@ -1,6 +1,9 @@
 #include "common/dp/encoder.h"
 
+#include <sodium.h>
+
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <optional>
@@ -150,10 +153,16 @@ absl::StatusOr<EncodedDelta> Encode(const ClippedDelta& delta, const EncodingPar
   Rotate(values, parameters.rotation_seed);
   for (double& value : values) value *= parameters.scale;
   const double bound = RoundedNormBound(parameters.clip_norm * parameters.scale, padded);
-  ASSIGN_OR_RETURN(std::vector<int64_t> rounded, RoundConditionally(values, bound, random));
+  // Several numbers a coordinate are drawn: from a stream, a system call for each would be most of
+  // the time.
+  std::array<uint8_t, 32> seed;
+  random->Fill(seed);
+  SeededRandom stream(seed);
+  sodium_memzero(seed.data(), seed.size());
+  ASSIGN_OR_RETURN(std::vector<int64_t> rounded, RoundConditionally(values, bound, &stream));
   const double deviation = parameters.sigma_local * parameters.scale;
   if (deviation > 0) {
-    RETURN_IF_ERROR(AddNoise(parameters.noise, deviation * deviation, random, rounded));
+    RETURN_IF_ERROR(AddNoise(parameters.noise, deviation * deviation, &stream, rounded));
   }
   EncodedDelta encoded;
   encoded.words_.resize(padded);
