@@ -176,7 +176,8 @@ absl::StatusOr<CertifiedKey> IssueServerCertificate(const CertifiedKey& authorit
   }
   Request request;
   request.common_name = hosts[0].substr(0, 64);
-  request.usage = "serverAuth";
+  // clientAuth: coordinators over one store call each other by it.
+  request.usage = "serverAuth,clientAuth";
   request.alternative = absl::StrJoin(names, ",");
   request.now = now;
   request.validity = validity;
@@ -192,6 +193,38 @@ absl::StatusOr<CertifiedKey> IssueClientCertificate(const CertifiedKey& authorit
   request.now = now;
   request.validity = validity;
   return IssueFrom(authority, request);
+}
+
+absl::StatusOr<absl::Time> CheckServerCertificate(const std::string& authority,
+                                                  const CertifiedKey& server, absl::Time now) {
+  const auto read = [](const std::string& pem) {
+    const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+    return Certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr));
+  };
+  const Certificate issuer = read(authority), certificate = read(server.certificate);
+  const Bio bio(BIO_new_mem_buf(server.key.data(), static_cast<int>(server.key.size())));
+  const Key key(PEM_read_bio_PrivateKey(bio.get(), nullptr, nullptr, nullptr));
+  ERR_clear_error();
+  if (issuer == nullptr || certificate == nullptr || key == nullptr) {
+    return absl::InvalidArgumentError(
+        "expected PEM texts of the authority, the server and the server's key");
+  }
+  const bool goes_with_key = X509_check_private_key(certificate.get(), key.get()) == 1;
+  const bool issued = X509_verify(certificate.get(), X509_get0_pubkey(issuer.get())) == 1;
+  ERR_clear_error();
+  if (!goes_with_key || !issued) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("expected the server's to ",
+                     issued ? "go with its key, got another key" : "be signed by the authority"));
+  }
+  tm begin = {}, end = {};
+  ASN1_TIME_to_tm(X509_get0_notBefore(certificate.get()), &begin);
+  ASN1_TIME_to_tm(X509_get0_notAfter(certificate.get()), &end);
+  const absl::Time expires = absl::FromTM(end, absl::UTCTimeZone());
+  if (now >= absl::FromTM(begin, absl::UTCTimeZone()) && now < expires) return expires;
+  return absl::FailedPreconditionError(
+      absl::StrCat("expected the server's to be valid now, it expires on ",
+                   absl::FormatTime(absl::RFC3339_sec, expires, absl::UTCTimeZone())));
 }
 
 }  // namespace lorikeet

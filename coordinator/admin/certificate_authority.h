@@ -31,6 +31,12 @@ absl::StatusOr<CertifiedKey> IssueClientCertificate(const CertifiedKey& authorit
                                                     const std::string& device, absl::Time now,
                                                     absl::Duration validity);
 
+// When a server's certificate expires, if it goes with its key and is the authority's (PEM).
+// INVALID_ARGUMENT: not PEM; FAILED_PRECONDITION: another key, another authority, not yet or no
+// longer valid.
+absl::StatusOr<absl::Time> CheckServerCertificate(const std::string& authority,
+                                                  const CertifiedKey& server, absl::Time now);
+
 }  // namespace lorikeet
 
 #endif  // LORIKEET_COORDINATOR_ADMIN_CERTIFICATE_AUTHORITY_H_

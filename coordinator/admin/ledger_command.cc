@@ -14,6 +14,7 @@
 #include "common/dp/accountant.h"
 #include "common/dp/ledger.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/admin/watch.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/rounds/describe_round.h"
 #include "coordinator/rounds/total_budget.h"
@@ -171,10 +172,18 @@ absl::Status RunLedger(const std::string& config, Output& out) {
 }  // namespace
 
 void AddLedgerCommand(Program& program) {
-  auto config = std::make_shared<std::string>();
-  CLI::App* command = program.Add("ledger", "Privacy spent, per task and over all tasks of a base",
-                                  [config](Output& out) { return RunLedger(*config, out); });
-  AddConfigOption(command, config.get());
+  struct Options {
+    std::string config;
+    bool watch = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.Add(
+      "ledger", "Privacy spent, per task and over all tasks of a base", [options](Output& out) {
+        return RunWatched(options->watch, out,
+                          [&](Output& o) { return RunLedger(options->config, o); });
+      });
+  AddConfigOption(command, &options->config);
+  AddWatchOption(command, &options->watch);
 }
 
 }  // namespace lorikeet

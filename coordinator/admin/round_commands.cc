@@ -6,6 +6,7 @@
 #include "common/base/strings.h"
 #include "common/wire/decode.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/admin/watch.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/rounds/open_round.h"
 
@@ -114,15 +115,18 @@ void AddRoundCommands(Program& program) {
   struct Options {
     std::string config;
     std::string task;
+    bool watch = false;
     int64_t id = 0;
   };
   CLI::App* group = program.AddGroup("round", "Rounds, open and past");
   auto list = std::make_shared<Options>();
   CLI::App* command = program.Add(group, "list", "Rounds, newest first", [list](Output& out) {
-    return RunList(list->config, list->task, out);
+    return RunWatched(list->watch, out,
+                      [&](Output& o) { return RunList(list->config, list->task, o); });
   });
   AddConfigOption(command, &list->config);
   command->add_option("--task", list->task, "Only of this task");
+  AddWatchOption(command, &list->watch);
   auto show = std::make_shared<Options>();
   command = program.Add(group, "show", "One round in full",
                         [show](Output& out) { return RunShow(show->config, show->id, out); });

@@ -10,6 +10,7 @@
 #include "common/dp/modulus.h"
 #include "common/dp/utility.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/admin/watch.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/rounds/central_noise.h"
 #include "coordinator/rounds/coordinator.h"
@@ -322,10 +323,16 @@ void AddTaskCommands(Program& program) {
   AddTrainingOptions(command, &create->task);
   AddDeadlineOptions(command, create);
 
-  auto list_config = std::make_shared<std::string>();
-  command = program.Add(group, "list", "Tasks and their progress",
-                        [list_config](Output& out) { return RunList(*list_config, out); });
-  AddConfigOption(command, list_config.get());
+  struct ListOptions {
+    std::string config;
+    bool watch = false;
+  };
+  auto list = std::make_shared<ListOptions>();
+  command = program.Add(group, "list", "Tasks and their progress", [list](Output& out) {
+    return RunWatched(list->watch, out, [&](Output& o) { return RunList(list->config, o); });
+  });
+  AddConfigOption(command, &list->config);
+  AddWatchOption(command, &list->watch);
 
   struct StateOptions {
     std::string config;
