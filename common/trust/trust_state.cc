@@ -272,7 +272,9 @@ absl::StatusOr<TargetFile> TrustState::FindTarget(std::string_view name, absl::T
 }
 
 absl::StatusOr<RoleKeys> TrustState::KeysOf(TrustRole role, absl::Time now) const {
+  if (!timestamp_) return Missing(TrustRole::kTimestamp);
   RETURN_IF_ERROR(CheckExpiry(TrustRole::kRoot, root_.expires, AtLeast(now)));
+  RETURN_IF_ERROR(CheckExpiry(TrustRole::kTimestamp, timestamp_->expires, AtLeast(now)));
   return root_.role(role);
 }
 

@@ -81,8 +81,9 @@ class TrustState {
   // DEADLINE_EXCEEDED: a document expired since the last update.
   absl::StatusOr<TargetFile> FindTarget(std::string_view name, absl::Time now) const;
 
-  // Keys for what is signed outside of the metadata (log, rounds).  DEADLINE_EXCEEDED: the root
-  // expired.
+  // Keys for what is signed outside of the metadata (log, rounds).  NOT_FOUND: no timestamp yet;
+  // DEADLINE_EXCEEDED: the root or the timestamp expired, so that somebody may be holding back a
+  // newer root.
   absl::StatusOr<RoleKeys> KeysOf(TrustRole role, absl::Time now) const;
 
   const TrustedDocuments& documents() const { return documents_; }

@@ -123,6 +123,12 @@ class FederationService {
   // NOT_FOUND: no file with this hash is released; OUT_OF_RANGE: the offset is past its end.
   virtual absl::StatusOr<ChunkResult> FetchChunk(const DeviceId& device,
                                                  const ChunkQuery& query) = 0;
+  // Roots after the device's, and the documents that it does not have.  Never NOT_FOUND.
+  virtual absl::StatusOr<TrustUpdate> GetTrust(const DeviceId& device, const TrustQuery& query) = 0;
+  // Proofs for entries of the log.  NOT_FOUND: one is not in it; FAILED_PRECONDITION: the log is
+  // shorter than the device knows it.
+  virtual absl::StatusOr<LogEvidence> GetLogProof(const DeviceId& device,
+                                                  const LogQuery& query) = 0;
   // Rounds now in their first step.  Also for members of rounds (TokenMember): unnamed, a device
   // can see whether it was shown what everybody is.
   virtual absl::StatusOr<RoundOffer> GetRound(const DeviceId& device, const RoundQuery& query) = 0;

@@ -166,32 +166,6 @@ json ToJson(const ManifestFile& file) {
   return object;
 }
 
-absl::Status CheckExpectation(const Manifest& manifest, const ManifestExpectation& expectation) {
-  if (manifest.kind != expectation.kind) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("release: expected kind ", ToAbsl(ReleaseKindName(expectation.kind)), ", got ",
-                     ToAbsl(ReleaseKindName(manifest.kind))));
-  }
-  if (!expectation.base_fingerprint.empty() &&
-      manifest.base_fingerprint != expectation.base_fingerprint) {
-    return absl::FailedPreconditionError(absl::StrCat("release: expected base ",
-                                                      expectation.base_fingerprint, ", got ",
-                                                      manifest.base_fingerprint));
-  }
-  if (manifest.version < expectation.min_version) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("release: expected version %d or newer, got %d (rolled back)",
-                        expectation.min_version, manifest.version));
-  }
-  if (manifest.expires <= expectation.now) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "release: expected one that is valid at ",
-        absl::FormatTime(absl::RFC3339_sec, expectation.now, absl::UTCTimeZone()), ", got expiry ",
-        absl::FormatTime(absl::RFC3339_sec, manifest.expires, absl::UTCTimeZone())));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 uint32_t ManifestFile::ChunkLength(size_t chunk) const {
@@ -312,6 +286,32 @@ SignedManifest SignManifest(const Manifest& manifest, const SigningKey& key) {
   return signed_manifest;
 }
 
+absl::Status CheckManifest(const Manifest& manifest, const ManifestExpectation& expectation) {
+  if (manifest.kind != expectation.kind) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("release: expected kind ", ToAbsl(ReleaseKindName(expectation.kind)), ", got ",
+                     ToAbsl(ReleaseKindName(manifest.kind))));
+  }
+  if (!expectation.base_fingerprint.empty() &&
+      manifest.base_fingerprint != expectation.base_fingerprint) {
+    return absl::FailedPreconditionError(absl::StrCat("release: expected base ",
+                                                      expectation.base_fingerprint, ", got ",
+                                                      manifest.base_fingerprint));
+  }
+  if (manifest.version < expectation.min_version) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("release: expected version %d or newer, got %d (rolled back)",
+                        expectation.min_version, manifest.version));
+  }
+  if (manifest.expires <= expectation.now) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "release: expected one that is valid at ",
+        absl::FormatTime(absl::RFC3339_sec, expectation.now, absl::UTCTimeZone()), ", got expiry ",
+        absl::FormatTime(absl::RFC3339_sec, manifest.expires, absl::UTCTimeZone())));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Manifest> VerifyManifest(const SignedManifest& signed_manifest,
                                         const ManifestExpectation& expectation) {
   if (signed_manifest.key != expectation.pinned_key) {
@@ -324,7 +324,7 @@ absl::StatusOr<Manifest> VerifyManifest(const SignedManifest& signed_manifest,
     return absl::DataLossError("release: the signature does not fit the manifest");
   }
   ASSIGN_OR_RETURN(Manifest manifest, ParseManifest(signed_manifest.manifest));
-  RETURN_IF_ERROR(CheckExpectation(manifest, expectation));
+  RETURN_IF_ERROR(CheckManifest(manifest, expectation));
   return manifest;
 }
 

@@ -94,6 +94,8 @@ struct ManifestExpectation {
   uint64_t min_version = 0;      // the last version seen, + 1 where only a newer one will do
   absl::Time now;
 };
+// What it says of itself: all but the key.  FAILED_PRECONDITION as below.
+absl::Status CheckManifest(const Manifest& manifest, const ManifestExpectation& expectation);
 // The manifest, if everything holds.  PERMISSION_DENIED: another key; DATA_LOSS: bad signature;
 // FAILED_PRECONDITION: another kind or base, expired, or rolled back (version < min_version);
 // INVALID_ARGUMENT: malformed although signed.  Messages name expected and got.

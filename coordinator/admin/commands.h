@@ -22,6 +22,7 @@ void AddVerifyReleaseCommand(Program& program);
 void AddTaskCommands(Program& program);
 void AddRoundCommands(Program& program);
 void AddDeviceCommands(Program& program);
+void AddRootCommands(Program& program);
 void AddLedgerCommand(Program& program);
 
 // Adds --config to a command; `path` gets the default.

@@ -8,6 +8,7 @@
 #include "common/crypto/public_key_file.h"
 #include "coordinator/admin/commands.h"
 #include "coordinator/admin/workspace.h"
+#include "coordinator/distribution/root_keeper.h"
 #include "coordinator/registry/device_registry.h"
 
 namespace lorikeet {
@@ -30,10 +31,11 @@ absl::StatusOr<std::string> EndpointOf(const EnrollOptions& options, Workspace* 
 }
 
 // What a device pins.
-absl::Status WritePublicKeys(const std::string& directory, const Workspace& workspace,
-                             const Ed25519PublicKey& release_key) {
+absl::Status WriteTrust(const std::string& directory, const Workspace& workspace) {
   RETURN_IF_ERROR(MakeDirs(directory));
-  RETURN_IF_ERROR(WritePublicKey(release_key, directory + "/coordinator.pub"));
+  ASSIGN_OR_RETURN(const TrustState trust, NewestRoot(workspace.store.get()));
+  RETURN_IF_ERROR(
+      WriteFileAtomic(directory + "/root.json", SerializeSigned(trust.documents().root)));
   if (!workspace.HasTokens()) return absl::OkStatus();
   ASSIGN_OR_RETURN(const auto issuer, ReadPublicKey(workspace.settings.issuer_public_key_path));
   return WritePublicKey(issuer, directory + "/issuer.pub");
@@ -60,11 +62,9 @@ absl::Status RunEnroll(const EnrollOptions& options, Output& out) {
   ASSIGN_OR_RETURN(
       const CertifiedKey client,
       IssueClientCertificate(authority, options.name, absl::Now(), absl::Hours(24 * options.days)));
-  ASSIGN_OR_RETURN(const Ed25519PublicKey key, ReadPublicKey(workspace->settings.release_key_path));
   ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options, workspace.get()));
-  const nlohmann::json connection = {
-      {"coordinator", endpoint}, {"device", options.name}, {"release_key", ToHex(key)}};
-  RETURN_IF_ERROR(WritePublicKeys(options.out, *workspace, key));
+  const nlohmann::json connection = {{"coordinator", endpoint}, {"device", options.name}};
+  RETURN_IF_ERROR(WriteTrust(options.out, *workspace));
   RETURN_IF_ERROR(WriteCredentials(options.out, client, authority.certificate, connection));
   RETURN_IF_ERROR(EnrollDevice(workspace->store.get(), options.name, absl::Now()));
   out.Line(absl::StrCat("device ", options.name, " enrolled: credentials in ", options.out));

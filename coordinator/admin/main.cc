@@ -12,6 +12,7 @@ int main(int argc, char** argv) {
   lorikeet::AddTaskCommands(program);
   lorikeet::AddRoundCommands(program);
   lorikeet::AddDeviceCommands(program);
+  lorikeet::AddRootCommands(program);
   lorikeet::AddLedgerCommand(program);
   lorikeet::AddDeltaCommand(program);
   lorikeet::AddVerifyReleaseCommand(program);

@@ -11,6 +11,7 @@
 #include "common/delta/make_delta.h"
 #include "common/wire/manifest.h"
 #include "coordinator/admin/commands.h"
+#include "coordinator/admin/trust_keys.h"
 #include "coordinator/admin/workspace.h"
 #include "coordinator/distribution/publisher.h"
 
@@ -88,6 +89,8 @@ absl::Status RunPublish(const PublishOptions& options, Output& out) {
     }
     releases.push_back(ToJson(manifest));
   }
+  // Logged and listed before anybody is told of them.
+  RETURN_IF_ERROR(OpenTrust(workspace.get()).status());
   out.SetJson({{"releases", releases}});
   return absl::OkStatus();
 }

@@ -9,7 +9,7 @@ absl::StatusOr<std::unique_ptr<Dashboard>> Dashboard::Start(const Settings& sett
   auto dashboard = std::unique_ptr<Dashboard>(new Dashboard);
   ASSIGN_OR_RETURN(const ListenAddress address, ParseListenAddress(settings.dashboard));
   dashboard->host_ = address.host;
-  ASSIGN_OR_RETURN(dashboard->store_, SqliteStore::Open(settings.store_path, false));
+  ASSIGN_OR_RETURN(dashboard->store_, OpenStore(settings.store_path, false));
   CoordinatorMetrics* metrics = &dashboard->metrics_;
   dashboard->source_ = std::make_unique<FleetSource>(FleetSource::Options{
       .store = dashboard->store_.get(),

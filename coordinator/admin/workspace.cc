@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/file.h"
 #include "common/base/random.h"
@@ -14,6 +15,7 @@
 #include "common/base/strings.h"
 #include "common/crypto/public_key_file.h"
 #include "common/crypto/secret_file.h"
+#include "coordinator/admin/trust_keys.h"
 
 namespace lorikeet {
 namespace {
@@ -28,7 +30,7 @@ struct PathKey {
   std::string Settings::* field;
 };
 constexpr PathKey kPaths[] = {
-    {"store", "store.sqlite", &Settings::store_path},
+    {"store", kDefaultStore, &Settings::store_path},
     {"releases", "releases", &Settings::releases_path},
     {"ca_certificate", "ca.crt", &Settings::ca_certificate_path},
     {"ca_key", "ca.key", &Settings::ca_key_path},
@@ -36,6 +38,9 @@ constexpr PathKey kPaths[] = {
     {"server_key", "server.key", &Settings::server_key_path},
     {"signing_key", "signing.key", &Settings::signing_key_path},
     {"release_key", "coordinator.pub", &Settings::release_key_path},
+    {"snapshot_key", "snapshot.key", &Settings::snapshot_key_path},
+    {"timestamp_key", "timestamp.key", &Settings::timestamp_key_path},
+    {"log_key", "log.key", &Settings::log_key_path},
     {"issuer_key", "issuer.key", &Settings::issuer_key_path},
     {"issuer_public_key", "issuer.pub", &Settings::issuer_public_key_path},
     {"token_seed", "tokens.seed", &Settings::token_seed_path},
@@ -47,6 +52,11 @@ absl::Status Unexpected(const std::string& path, const toml::key& key, std::stri
                                                  ToAbsl(expected)));
 }
 
+// A path relative to the coordinator's directory; an address stays what it is.
+std::string StorePath(const std::filesystem::path& directory, const std::string& store) {
+  return IsPostgresUrl(store) ? store : (directory / store).string();
+}
+
 absl::Status ReadPaths(const std::string& path, const toml::table& table, Settings* settings) {
   const std::filesystem::path base = std::filesystem::path(path).parent_path();
   for (const auto& [key, value] : table) {
@@ -55,7 +65,8 @@ absl::Status ReadPaths(const std::string& path, const toml::table& table, Settin
     if (known == std::end(kPaths)) return Unexpected(path, key, "no such path");
     const auto text = value.value<std::string>();
     if (!text) return Unexpected(path, key, "text");
-    settings->*(known->field) = (base / *text).string();
+    const bool is_store = known->field == &Settings::store_path;
+    settings->*(known->field) = is_store ? StorePath(base, *text) : (base / *text).string();
   }
   return absl::OkStatus();
 }
@@ -178,14 +189,24 @@ absl::Status ReadTable(const std::string& path, const toml::table& table, Settin
   return absl::OkStatus();
 }
 
-std::string ConfigText(const std::string& listen) {
+// On loopback, one port after the devices'; any free one if theirs is.
+std::string DashboardBeside(const std::string& listen) {
+  int port = 0;
+  if (!absl::SimpleAtoi(listen.substr(listen.rfind(':') + 1), &port) || port <= 0) {
+    return "127.0.0.1:0";
+  }
+  return absl::StrCat("127.0.0.1:", port < 65535 ? port + 1 : port - 1);
+}
+
+std::string ConfigText(const std::string& listen, const std::string& store) {
   const TokenSchedule schedule;
   toml::table paths;
   for (const PathKey& path : kPaths) paths.insert(path.key, path.default_name);
+  paths.insert_or_assign("store", store);
   const toml::table table{
       {"listen", listen},
       {"release_validity_days", 90},
-      {"dashboard", ""},
+      {"dashboard", DashboardBeside(listen)},
       {"paths", paths},
       {"policy", toml::table{{"cohort_floor", 30}, {"epsilon_ceiling", 8.0}}},
       {"tokens", toml::table{{"start_unix_seconds", schedule.start_unix_seconds},
@@ -218,6 +239,12 @@ absl::Status WriteKeys(const std::string& directory, const std::vector<std::stri
                          SecretBytes::Random(kVoprfSeedBytes, &random));
 }
 
+Settings DefaultPaths(const std::filesystem::path& directory) {
+  Settings settings;
+  for (const PathKey& path : kPaths) settings.*(path.field) = directory / path.default_name;
+  return settings;
+}
+
 }  // namespace
 
 absl::StatusOr<Settings> ReadSettings(const std::string& config_path) {
@@ -230,9 +257,8 @@ absl::StatusOr<Settings> ReadSettings(const std::string& config_path) {
                                                    error.source().begin.line, ": ",
                                                    ToAbsl(error.description())));
   }
-  Settings settings;
   const std::filesystem::path base = std::filesystem::path(config_path).parent_path();
-  for (const PathKey& path : kPaths) settings.*(path.field) = (base / path.default_name).string();
+  Settings settings = DefaultPaths(base);
   settings.blobs.credentials_path = "s3.credentials";
   RETURN_IF_ERROR(ReadTable(config_path, table, &settings));
   settings.blobs.credentials_path = (base / settings.blobs.credentials_path).string();
@@ -240,7 +266,8 @@ absl::StatusOr<Settings> ReadSettings(const std::string& config_path) {
 }
 
 absl::Status InitWorkspace(const std::string& directory, const std::string& listen,
-                           const std::vector<std::string>& hosts) {
+                           const std::vector<std::string>& hosts, const std::string& store,
+                           const RootOptions& root) {
   const std::string config_path = absl::StrCat(directory, "/", kConfigFileName);
   if (FileExists(config_path)) {
     return absl::AlreadyExistsError(
@@ -248,16 +275,17 @@ absl::Status InitWorkspace(const std::string& directory, const std::string& list
   }
   RETURN_IF_ERROR(MakeDirs(directory));
   RETURN_IF_ERROR(WriteKeys(directory, hosts));
-  RETURN_IF_ERROR(SqliteStore::Open(directory + "/store.sqlite", true).status());
   RETURN_IF_ERROR(MakeDirs(directory + "/releases"));
+  ASSIGN_OR_RETURN(const auto opened, OpenStore(StorePath(directory, store), true));
+  RETURN_IF_ERROR(InitTrust(DefaultPaths(directory), directory, root, opened.get()));
   // Last: a directory with a config file is complete.
-  return WriteFileAtomic(config_path, ConfigText(listen));
+  return WriteFileAtomic(config_path, ConfigText(listen, store));
 }
 
 absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Open(const std::string& config_path) {
   auto workspace = std::make_unique<Workspace>();
   ASSIGN_OR_RETURN(workspace->settings, ReadSettings(config_path));
-  ASSIGN_OR_RETURN(workspace->store, SqliteStore::Open(workspace->settings.store_path, false));
+  ASSIGN_OR_RETURN(workspace->store, OpenStore(workspace->settings.store_path, false));
   const Settings& settings = workspace->settings;
   ASSIGN_OR_RETURN(workspace->blobs,
                    OpenBlobs(settings.blobs, settings.releases_path, &workspace->clock));

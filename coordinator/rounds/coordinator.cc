@@ -30,11 +30,51 @@ absl::Status CheckProtocol(uint32_t version) {
 absl::StatusOr<std::unique_ptr<Coordinator>> Coordinator::Create(const Options& options) {
   auto coordinator = std::unique_ptr<Coordinator>(new Coordinator(options));
   absl::MutexLock lock(&coordinator->mutex_);
-  RETURN_IF_ERROR(coordinator->EnsureLoaded());
+  const absl::Status loaded = coordinator->EnsureLoaded();
+  if (options.leadership != nullptr && absl::IsUnavailable(loaded)) return coordinator;
+  RETURN_IF_ERROR(loaded);
   return coordinator;
 }
 
+absl::Status Coordinator::EnsureLeading() {
+  if (options_.leadership == nullptr) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const bool leading, options_.leadership->Check());
+  if (leading && term_ == options_.leadership->term()) return absl::OkStatus();
+  loaded_ = false;
+  open_.clear();
+  if (!leading) {
+    return absl::UnavailableError(
+        absl::StrCat("expected the coordinator that runs the rounds, which is ",
+                     options_.leadership->leader_address(), ", got another"));
+  }
+  term_ = options_.leadership->term();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Coordinator::Leader() {
+  absl::MutexLock lock(&mutex_);
+  if (options_.leadership == nullptr) return "";
+  ASSIGN_OR_RETURN(const bool leading, options_.leadership->Check());
+  if (leading || !options_.leadership->leader_address().empty()) {
+    return options_.leadership->leader_address();
+  }
+  return absl::UnavailableError("no coordinator runs the rounds now");
+}
+
+void Coordinator::Resign() {
+  absl::MutexLock lock(&mutex_);
+  if (options_.leadership != nullptr) options_.leadership->Resign();
+}
+
+absl::Status Coordinator::Distrust(std::string_view what, const absl::Status& stored) {
+  loaded_ = false;
+  if (options_.leadership != nullptr) options_.leadership->Doubt();
+  return absl::UnavailableError(
+      absl::StrCat(ToAbsl(what), " cannot be stored: ", stored.message()));
+}
+
 absl::Status Coordinator::EnsureLoaded() {
+  RETURN_IF_ERROR(EnsureLeading());
   if (loaded_) return absl::OkStatus();
   open_.clear();
   ASSIGN_OR_RETURN(std::vector<RoundRecord> records, options_.store->OpenRounds());
@@ -62,19 +102,21 @@ absl::StatusOr<OpenRound> Coordinator::RestoreRound(RoundRecord record,
 }
 
 absl::Status Coordinator::Admit(const DeviceId& device) {
-  RETURN_IF_ERROR(EnsureLoaded());
   return AdmitDevice(options_.store, device);
 }
 
 absl::Time Coordinator::Tick() {
   absl::MutexLock lock(&mutex_);
   absl::Status status = EnsureLoaded();
+  const bool following = options_.leadership != nullptr && !options_.leadership->leading();
   if (status.ok()) status = TickAll();
-  if (!status.ok()) {
+  options_.trust->RefreshIfDue();
+  if (!status.ok() && !following) {
     LogError(absl::StrCat("deadlines: ", status.message()));
     return options_.clock->Now() + options_.round_interval;
   }
-  absl::Time next = absl::InfiniteFuture();
+  absl::Time next =
+      options_.leadership == nullptr ? absl::InfiniteFuture() : options_.leadership->next_look();
   for (const auto& [session, round] : open_) next = std::min(next, round.machine->deadline());
   return next;
 }
@@ -109,11 +151,34 @@ absl::StatusOr<ChunkResult> Coordinator::FetchChunk(const DeviceId& device,
   return options_.blobs->Read(query);
 }
 
+absl::StatusOr<TrustUpdate> Coordinator::GetTrust(const DeviceId& device, const TrustQuery& query) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  return options_.trust->Answer(query);
+}
+
+absl::StatusOr<LogEvidence> Coordinator::GetLogProof(const DeviceId& device,
+                                                     const LogQuery& query) {
+  absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(Admit(device));
+  auto evidence = options_.trust->Prove(query);
+  if (!absl::IsNotFound(evidence.status())) return evidence;
+  RETURN_IF_ERROR(EnsureLoaded());
+  // A coordinator that was killed may have opened a round and not logged it.
+  for (const LogEntry& entry : query.entries) {
+    if (entry.kind == LogEntryKind::kRound && open_.contains(entry.content)) {
+      RETURN_IF_ERROR(options_.trust->Log(entry));
+    }
+  }
+  return options_.trust->Prove(query);
+}
+
 absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const RoundQuery& query) {
   absl::MutexLock lock(&mutex_);
   // Members see what is open; they open nothing.
   const bool member = IsTokenMember(device);
-  RETURN_IF_ERROR(member ? EnsureLoaded() : Admit(device));
+  if (!member) RETURN_IF_ERROR(Admit(device));
+  RETURN_IF_ERROR(EnsureLoaded());
   RETURN_IF_ERROR(CheckProtocol(query.protocol_version));
   RETURN_IF_ERROR(TickAll());
   if (!member) RETURN_IF_ERROR(OpenDueRounds(device, query));
@@ -126,7 +191,6 @@ absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const R
 }
 
 absl::Status Coordinator::AdmitToRound(const DeviceId& device, const SessionId& session) {
-  RETURN_IF_ERROR(EnsureLoaded());
   const bool member = IsTokenMember(device);
   const auto it = open_.find(session);
   // What a round that is over says of itself, it says to everybody who knows its session.
@@ -208,6 +272,8 @@ absl::StatusOr<uint32_t> Coordinator::AcceptArrival(Arrival* arrival, RoundBatch
   const DeviceId& device = arrival->device;
   const SessionId& session = arrival->session;
   const std::optional<Token>& token = arrival->token;
+  // Not while something is on its way to the store: it is about the rounds as they are.
+  if (changes->empty()) RETURN_IF_ERROR(EnsureLoaded());
   RETURN_IF_ERROR(AdmitToRound(device, session));
   if (changes->empty()) RETURN_IF_ERROR(TickAll());
   const auto it = open_.find(session);
@@ -251,6 +317,7 @@ absl::Status Coordinator::Unmask(const DeviceId& device, const UnmaskResponse& m
 
 absl::StatusOr<PollResult> Coordinator::Poll(const DeviceId& device, const PollQuery& query) {
   absl::MutexLock lock(&mutex_);
+  RETURN_IF_ERROR(EnsureLoaded());
   RETURN_IF_ERROR(AdmitToRound(device, query.session));
   RETURN_IF_ERROR(TickAll());
   const auto it = open_.find(query.session);

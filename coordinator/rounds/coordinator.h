@@ -30,7 +30,9 @@
 #include "coordinator/aggregation/update_merge.h"
 #include "coordinator/distribution/blob_store.h"
 #include "coordinator/distribution/publisher.h"
+#include "coordinator/distribution/trust_office.h"
 #include "coordinator/rounds/describe_round.h"
+#include "coordinator/rounds/leadership.h"
 #include "coordinator/rounds/open_round.h"
 #include "coordinator/rounds/task_config.h"
 #include "coordinator/storage/store.h"
@@ -52,6 +54,10 @@ class Coordinator final : public FederationService {
     absl::Duration release_validity = absl::Hours(24 * 90);
     // Of tasks that require anonymous tokens; null: their rounds do not open.
     TokenRedeemer* redeemer = nullptr;
+    TrustOffice* trust = nullptr;  // over the same store, and for nobody else
+    // Of several coordinators over one store; of this one alone, over the same store.  Null: it is
+    // the only one.
+    Leadership* leadership = nullptr;
     // Over all tasks of a base together (total_budget.h): a round that would pass it does not open.
     std::optional<PrivacyBudget> total_budget = std::nullopt;
   };
@@ -62,10 +68,19 @@ class Coordinator final : public FederationService {
   // (the next deadline; InfiniteFuture when no round is open).
   absl::Time Tick();
 
+  // Where the rounds are run: the address of another coordinator, or empty for this one.  What is
+  // about rounds (GetRound, the five steps, Poll) is UNAVAILABLE on the others.  UNAVAILABLE: by
+  // nobody now.
+  absl::StatusOr<std::string> Leader();
+  // Lets another coordinator run the rounds, at once.  For the end of this one.
+  void Resign();
+
   absl::StatusOr<HelloResult> Hello(const DeviceId& device, uint32_t protocol_version) override;
   absl::StatusOr<SignedManifest> GetRelease(const DeviceId& device,
                                             const ReleaseQuery& query) override;
   absl::StatusOr<ChunkResult> FetchChunk(const DeviceId& device, const ChunkQuery& query) override;
+  absl::StatusOr<TrustUpdate> GetTrust(const DeviceId& device, const TrustQuery& query) override;
+  absl::StatusOr<LogEvidence> GetLogProof(const DeviceId& device, const LogQuery& query) override;
   absl::StatusOr<RoundOffer> GetRound(const DeviceId& device, const RoundQuery& query) override;
   absl::StatusOr<uint32_t> AdvertiseKeys(const DeviceId& device,
                                          const JoinRequest& request) override;
@@ -78,8 +93,13 @@ class Coordinator final : public FederationService {
  private:
   explicit Coordinator(const Options& options) : options_(options) {}
 
-  // Rebuilds open_ from the store if it is not known to be the same.
+  // Rebuilds open_ from the store if it is not known to be the same.  UNAVAILABLE: another
+  // coordinator runs the rounds.
   absl::Status EnsureLoaded() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::Status EnsureLeading() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // A write failed, or its fate is unknown: nothing in memory counts any more.
+  absl::Status Distrust(std::string_view what, const absl::Status& stored)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Admit(const DeviceId& device) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // To a round that admits by token: its members, which it knows by their tokens, and nobody by
   // name.  To the others: enrolled devices.
@@ -165,6 +185,7 @@ class Coordinator final : public FederationService {
   bool batch_in_progress_ ABSL_GUARDED_BY(arrivals_mutex_) = false;
   absl::Mutex mutex_;
   bool loaded_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t term_ ABSL_GUARDED_BY(mutex_) = 0;  // of the leadership in which it was loaded
   std::map<SessionId, OpenRound> open_ ABSL_GUARDED_BY(mutex_);
   // Task -> rounds it had spent when its budget was found too small for another: said and computed
   // once.

@@ -176,12 +176,16 @@ absl::Status Coordinator::StartSweep(const TaskConfig& config, uint64_t first_nu
     // That of central noise is of all rounds of the task, and charged once.
     if (round.central && spent > 0) openings.back().ledger.epsilon = 0;
   }
-  ASSIGN_OR_RETURN(const auto ids, options_.store->OpenSweep(openings));
+  const auto ids = options_.store->OpenSweep(openings);
+  if (!ids.ok()) return Distrust("a round that opens", ids.status());
   for (size_t i = 0; i < openings.size(); ++i) {
     RoundRecord& record = openings[i].round;
-    record.id = ids[i];
+    record.id = (*ids)[i];
     const SessionId session = record.session;
     LogInfo(absl::StrFormat("task %s: round %d opens", config.name, record.number));
+    // If this fails, it is made up for when the first device asks for the proof.
+    const absl::Status logged = options_.trust->Log({LogEntryKind::kRound, session});
+    if (!logged.ok()) LogError(absl::StrCat("transparency log: ", logged.message()));
     ASSIGN_OR_RETURN(open_[session], RestoreRound(std::move(record), {}, {}));
   }
   return absl::OkStatus();
@@ -264,8 +268,7 @@ absl::Status Coordinator::Commit(RoundBatch* batch) {
   if (!stored.ok()) {
     // The machines are ahead of the store (or, where another coordinator over it was faster with a
     // token, beside it): both are brought together at the next call.
-    loaded_ = false;
-    return absl::UnavailableError(absl::StrCat("cannot be stored: ", stored.message()));
+    return Distrust("what arrived", stored);
   }
   for (const auto& [session, change] : committed.rounds) {
     OpenRound& round = open_.at(session);

@@ -174,13 +174,12 @@ absl::Status Coordinator::Settle(OpenRound* round) {
   ASSIGN_OR_RETURN(end.noise, NoiseAfter(options_.store, *round->machine));
   const absl::Status status = options_.store->FinishRound(end);
   if (!status.ok()) {
-    loaded_ = false;
-    return absl::UnavailableError(
-        absl::StrCat("the end of a round cannot be stored: ", status.message()));
+    return Distrust("the end of a round", status);
   }
   LogInfo(absl::StrFormat("task %s: round %d: %s%s%s", record.task, record.number,
                           ToAbsl(RoundStatusName(record.status)),
                           record.message.empty() ? "" : ": ", record.message));
+  if (end.release) options_.trust->ReleasesChanged();
   open_.erase(record.session);
   return absl::OkStatus();
 }

@@ -17,6 +17,7 @@
 #include "common/wire/proto_convert.h"
 #include "common/wire/tls_teardown.h"
 #include "coordinator/server/federation_adapter.h"
+#include "coordinator/server/replica_forwarder.h"
 #include "coordinator/server/rpc_interceptor.h"
 
 namespace lorikeet {
@@ -24,7 +25,11 @@ namespace lorikeet {
 struct FederationServer::State {
   explicit State(const Options& server_options)
       : options(server_options),
-        adapter(server_options.service),
+        forwarder({.ca_certificate = options.ca_certificate,
+                   .certificate = options.server_certificate,
+                   .key = options.server_key,
+                   .leader = options.leader}),
+        adapter(server_options.service, options.leader ? &forwarder : nullptr),
         issuer_adapter(server_options.issuer) {}
 
   void RunTimer() {
@@ -40,6 +45,7 @@ struct FederationServer::State {
   }
 
   Options options;
+  ReplicaForwarder forwarder;
   FederationAdapter adapter;
   TokenIssuerAdapter issuer_adapter;
   std::unique_ptr<grpc::Server> server;

@@ -29,6 +29,9 @@ class FederationServer {
     FederationService* service = nullptr;
     TokenIssuerService* issuer = nullptr;
     bool members = false;
+    // Of several coordinators: where the rounds are run (Coordinator::Leader).  Calls about them
+    // are handed on; the coordinators share one certificate.  Empty: there is one.
+    std::function<absl::StatusOr<std::string>()> leader;
     std::function<absl::Time()> tick;  // called by the timer thread; returns the next deadline
     absl::Duration tick_interval = absl::Milliseconds(200);  // longest wait between ticks
     int max_threads = 64;

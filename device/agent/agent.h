@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <variant>
@@ -25,6 +26,7 @@
 #include "common/dp/encoder.h"
 #include "device/agent/agent_store.h"
 #include "device/agent/download_pace.h"
+#include "device/agent/fleet_trust.h"
 #include "device/agent/release_follower.h"
 #include "device/agent/requests.h"
 #include "device/agent/round_participant.h"
@@ -35,7 +37,7 @@
 namespace lorikeet {
 
 struct AgentOptions {
-  Ed25519PublicKey coordinator_key = {};  // signs releases and rounds; pinned at enrolment
+  SignedMetadata root;  // of the fleet's trust; pinned at enrolment
   // Signs the keys of anonymous tokens; pinned too.  Absent: none are fetched, and rounds that
   // admit by token are left out.
   std::optional<Ed25519PublicKey> issuer_key;
@@ -73,7 +75,8 @@ struct ContributionDone {
   absl::StatusOr<EncodedDelta> contribution;
 };
 struct WakeEvent {};
-using AgentEvent = std::variant<StartEvent, CallDone, BaseChecked, PersonalizeDone, ContributionDone, WakeEvent>;
+using AgentEvent =
+    std::variant<StartEvent, CallDone, BaseChecked, PersonalizeDone, ContributionDone, WakeEvent>;
 
 // Actions.
 struct CallAction {
@@ -108,8 +111,8 @@ struct ReportAction {
 struct StopAction {
   absl::Status status;
 };
-using AgentAction = std::variant<CallAction, CheckBaseAction, PersonalizeAction, ContributeAction, WaitAction,
-                                 ReportAction, StopAction>;
+using AgentAction = std::variant<CallAction, CheckBaseAction, PersonalizeAction, ContributeAction,
+                                 WaitAction, ReportAction, StopAction>;
 using AgentActions = std::vector<AgentAction>;
 
 // Not thread-safe.
@@ -182,6 +185,9 @@ class Agent {
   void TokensFailed(const absl::Status& status);
   void SeekRound();
   void HandleOffer(const AgentResponse& response);
+  // That the offered rounds are in the log.
+  void HandleProof(const AgentResponse& response);
+  void TakeUpOneOf(std::span<const RoundDescription> rounds);
   absl::StatusOr<Catalog> InstalledCatalog();
   // Of the rounds that were offered, verified; reports those that are not signed.
   std::vector<RoundDescription> Verified(const RoundOffer& offer);
@@ -230,7 +236,10 @@ class Agent {
   absl::Time first_failure_;
   std::optional<TokenPurse> purse_;
   absl::Time tokens_due_ = absl::InfinitePast();  // next look at the issuer's keys
-  std::optional<PurseToken> taken_token_;         // between CheckAndCharge and Join
+  std::optional<FleetTrust> trust_;
+  std::vector<RoundDescription> offered_;  // waiting for the proof that they are in the log
+  std::set<SessionId> proven_;             // rounds of the last offer that are in it
+  std::optional<PurseToken> taken_token_;  // between CheckAndCharge and Join
   std::unique_ptr<ReleaseFollower> follower_;
   DownloadPace pace_;
   std::optional<Appointment> appointment_;

@@ -22,6 +22,7 @@
 #include "common/secagg/one_time_keys.h"
 #include "device/agent/base_slots_json.h"
 #include "device/agent/device_ledger_json.h"
+#include "device/agent/fleet_trust_json.h"
 #include "device/agent/partial_download.h"
 
 namespace lorikeet {
@@ -141,6 +142,12 @@ absl::StatusOr<AgentState> StateFrom(const json& j) {
     ASSIGN_OR_RETURN(state.ledger, LedgerFromJson(j.at("ledger")));
   }
   if (j.contains("tokens")) RETURN_IF_ERROR(TokensFrom(j.at("tokens"), &state));
+  if (j.contains("trust")) {
+    ASSIGN_OR_RETURN(state.trust, StoredTrustFromJson(j.at("trust")));
+  }
+  if (j.contains("tree_head")) {
+    ASSIGN_OR_RETURN(state.tree_head, TreeHeadFromJson(j.at("tree_head")));
+  }
   if (!j.contains("sweeps")) return state;
   for (const auto& sweep : j.at("sweeps")) {
     ASSIGN_OR_RETURN(state.sweeps.emplace_back(), HashFromHex(sweep.get<std::string>()));
@@ -160,6 +167,8 @@ json ToJson(const AgentState& state) {
   j["slots"] = SlotsToJson(state.slots);
   if (state.catalog) j["catalog"] = ReleaseToJson(*state.catalog);
   if (state.personal) j["personal"] = ToJson(*state.personal);
+  if (state.trust) j["trust"] = lorikeet::ToJson(*state.trust);
+  if (state.tree_head) j["tree_head"] = lorikeet::ToJson(*state.tree_head);
   for (const SessionId& session : state.joined) j["joined"].push_back(ToHex(session));
   for (const Hash256& sweep : state.sweeps) j["sweeps"].push_back(ToHex(sweep));
   return j;

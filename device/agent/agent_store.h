@@ -17,6 +17,8 @@
 #include "common/crypto/secret_bytes.h"
 #include "common/secagg/messages.h"
 #include "common/tokens/token_keys.h"
+#include "common/transparency/release_log.h"
+#include "common/trust/trust_state.h"
 #include "common/wire/manifest.h"
 #include "device/agent/base_slots.h"
 #include "device/agent/device_ledger.h"
@@ -45,6 +47,12 @@ struct PurseToken {
   std::optional<VoprfOutput> output;  // absent: asked for, not received yet
 };
 
+// What it trusts of its fleet (fleet_trust.h).
+struct StoredTrust {
+  Hash256 pinned = {};  // of the root that it was enrolled with
+  TrustedDocuments documents;
+};
+
 struct AgentState {
   std::optional<InstalledRelease> base;  // in use
   BaseSlots slots;
@@ -58,7 +66,9 @@ struct AgentState {
   std::vector<PurseToken> tokens;
   TokenKeyMemory token_keys;      // what the issuer has shown
   uint64_t next_token_epoch = 0;  // tokens of earlier epochs were asked for
-  std::vector<Hash256> sweeps;    // in whose rounds it was (sweep_plan.h), oldest first
+  std::optional<StoredTrust> trust;
+  std::optional<TreeHead> tree_head;  // of the fleet's log, the last one seen
+  std::vector<Hash256> sweeps;        // in whose rounds it was (sweep_plan.h), oldest first
 };
 
 // Every change is durable when the call returns.  Not thread-safe.

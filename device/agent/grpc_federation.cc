@@ -70,6 +70,16 @@ class GrpcFederation final : public FederationService {
     ToProto(query, &request);
     return Ask<proto::FetchChunkResponse>(&Stub::FetchChunk, request);
   }
+  absl::StatusOr<TrustUpdate> GetTrust(const DeviceId&, const TrustQuery& query) override {
+    proto::GetTrustRequest request;
+    ToProto(query, &request);
+    return Ask<proto::GetTrustResponse>(&Stub::GetTrust, request);
+  }
+  absl::StatusOr<LogEvidence> GetLogProof(const DeviceId&, const LogQuery& query) override {
+    proto::GetLogProofRequest request;
+    ToProto(query, &request);
+    return Ask<proto::GetLogProofResponse>(&Stub::GetLogProof, request);
+  }
   absl::StatusOr<RoundOffer> GetRound(const DeviceId&, const RoundQuery& query) override {
     proto::GetRoundRequest request;
     ToProto(query, &request);

@@ -10,29 +10,60 @@ namespace lorikeet {
 
 absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::Handle(const AgentResponse& response,
                                                                     absl::Time now) {
+  if (absl::IsNotFound(response.status) && asked_for_manifest_) return std::nullopt;
   if (!response.status.ok()) return response.status;
+  if (const auto* update = std::get_if<TrustUpdate>(&response.answer)) {
+    return HandleTrust(*update, now);
+  }
   if (const auto* manifest = std::get_if<SignedManifest>(&response.answer)) {
-    return HandleManifest(*manifest, now);
+    return HandleManifest(manifest->manifest, now);
+  }
+  if (const auto* evidence = std::get_if<LogEvidence>(&response.answer)) {
+    return HandleProof(*evidence, now);
   }
   if (const auto* chunk = std::get_if<ChunkResult>(&response.answer)) return HandleChunk(*chunk);
   return absl::InternalError("release: an answer to another question");
 }
 
+absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleTrust(const TrustUpdate& update,
+                                                                         absl::Time now) {
+  RETURN_IF_ERROR(trust_->Accept(update, now));
+  if (unlisted_manifest_) return HandleManifest(*unlisted_manifest_, now);
+  asked_for_manifest_ = true;
+  return AgentRequest(ReleaseQuery{kind_, base_fingerprint_});
+}
+
+// Nothing of a manifest is parsed before the metadata has vouched for its bytes.
 absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleManifest(
-    const SignedManifest& signed_manifest, absl::Time now) {
-  const uint64_t last_version = installed_ ? installed_->version : 0;
-  ASSIGN_OR_RETURN(manifest_,
-                   VerifyManifest(signed_manifest, {.pinned_key = key_,
-                                                    .kind = kind_,
-                                                    .base_fingerprint = base_fingerprint_,
-                                                    .min_version = last_version,
-                                                    .now = now}));
+    const std::string& manifest, absl::Time now) {
+  asked_for_manifest_ = false;
+  const absl::Status listed = trust_->CheckManifest(kind_, base_fingerprint_, manifest, now);
+  if (!listed.ok() && !unlisted_manifest_) {
+    // Perhaps it was released between the two calls: once more.
+    unlisted_manifest_ = manifest;
+    return AgentRequest(trust_->NextQuery());
+  }
+  RETURN_IF_ERROR(listed);
+  ASSIGN_OR_RETURN(manifest_, ParseManifest(manifest));
+  RETURN_IF_ERROR(CheckManifest(manifest_, {.kind = kind_,
+                                            .base_fingerprint = base_fingerprint_,
+                                            .min_version = installed_ ? installed_->version : 0,
+                                            .now = now}));
   if (installed_ && manifest_.version == installed_->version) return std::nullopt;
   if (manifest_.files.size() != 1) {
     return absl::InvalidArgumentError(absl::StrFormat("release %s: expected one file, got %d",
                                                       manifest_.name, manifest_.files.size()));
   }
   if (left_out_ == file().hash) return std::nullopt;
+  unproven_ = LogEntryOf(LogEntryKind::kRelease, manifest);
+  return AgentRequest(trust_->ProofOf({*unproven_}));
+}
+
+absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleProof(
+    const LogEvidence& evidence, absl::Time now) {
+  if (!unproven_) return absl::InternalError("release: a proof before the manifest");
+  RETURN_IF_ERROR(trust_->AcceptProof({&*unproven_, 1}, evidence, now));
+  unproven_.reset();
   if (!store_->HasFile(file().hash)) RETURN_IF_ERROR(ChooseFetch());
   return NextChunk();
 }
@@ -78,7 +109,7 @@ absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::NextChunk() {
 }
 
 absl::StatusOr<std::optional<AgentRequest>> ReleaseFollower::HandleChunk(const ChunkResult& chunk) {
-  if (!fetch_) return absl::InternalError("release: a chunk before the manifest");
+  if (!fetch_) return absl::InternalError("release: a chunk before the proof");
   RETURN_IF_ERROR(fetch_->Accept(chunk.data));
   bytes_fetched_ += chunk.data.size();
   return NextChunk();

@@ -31,6 +31,12 @@ struct Caller {
   AgentResponse operator()(const ReleaseQuery& query) const {
     return From<SignedManifest>(service->GetRelease(device, query));
   }
+  AgentResponse operator()(const TrustQuery& query) const {
+    return From<TrustUpdate>(service->GetTrust(device, query));
+  }
+  AgentResponse operator()(const LogQuery& query) const {
+    return From<LogEvidence>(service->GetLogProof(device, query));
+  }
   AgentResponse operator()(const ChunkQuery& query) const {
     return From<ChunkResult>(service->FetchChunk(device, query));
   }
@@ -74,9 +80,9 @@ AgentResponse Execute(const AgentServices& services, const DeviceId& device,
 
 std::string_view RequestName(const AgentRequest& request) {
   static constexpr std::string_view kNames[] = {
-      "Hello",         "GetRelease", "FetchChunk",         "GetRound",
-      "AdvertiseKeys", "ShareKeys",  "SubmitMaskedUpdate", "Acknowledge",
-      "Unmask",        "Poll",       "GetTokenKeys",       "IssueTokens"};
+      "Hello",        "GetRelease",         "FetchChunk",  "GetRound",   "AdvertiseKeys",
+      "ShareKeys",    "SubmitMaskedUpdate", "Acknowledge", "Unmask",     "Poll",
+      "GetTokenKeys", "IssueTokens",        "GetTrust",    "GetLogProof"};
   static_assert(std::size(kNames) == std::variant_size_v<AgentRequest>);
   return kNames[request.index()];
 }

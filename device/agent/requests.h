@@ -18,7 +18,7 @@ struct HelloCall {
 };
 using AgentRequest = std::variant<HelloCall, ReleaseQuery, ChunkQuery, RoundQuery, JoinRequest,
                                   ShareKeysMessage, MaskedUpdate, Acknowledgement, UnmaskResponse,
-                                  PollQuery, TokenKeysQuery, IssueRequest>;
+                                  PollQuery, TokenKeysQuery, IssueRequest, TrustQuery, LogQuery>;
 
 struct Ticket {
   uint32_t value = 0;
@@ -28,7 +28,7 @@ struct Accepted {};
 struct AgentResponse {
   absl::Status status;
   std::variant<std::monostate, HelloResult, SignedManifest, ChunkResult, RoundOffer, Ticket,
-               Accepted, PollResult, SignedTokenKeys, BatchEvaluation>
+               Accepted, PollResult, SignedTokenKeys, BatchEvaluation, TrustUpdate, LogEvidence>
       answer;
 };
 

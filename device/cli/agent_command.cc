@@ -22,6 +22,8 @@
 namespace lorikeet {
 namespace {
 
+constexpr uint64_t kMaxRootFileBytes = 1 << 20;
+
 using nlohmann::json;
 
 struct AgentArguments {
@@ -104,7 +106,11 @@ json StateJson(const AgentState& state) {
 
 absl::StatusOr<AgentOptions> AgentOptionsFor(const AgentArguments& a) {
   AgentOptions options = a.agent;
-  ASSIGN_OR_RETURN(options.coordinator_key, ReadPublicKey(a.identity + "/coordinator.pub"));
+  const std::string root_path = a.identity + "/root.json";
+  ASSIGN_OR_RETURN(const std::string root, ReadFile(root_path, kMaxRootFileBytes));
+  auto pinned = ParseSigned(root);
+  if (!pinned.ok()) return Annotate(pinned.status(), root_path);
+  options.root = *std::move(pinned);
   // Enrolled before there were tokens: rounds that ask for one are left out.
   const std::string issuer_path = a.identity + "/issuer.pub";
   if (FileExists(issuer_path)) {
@@ -175,7 +181,7 @@ void AddAgentCommand(Program& program) {
   command->add_option("--state", a->state, "Directory of this device's state")->required();
   command->add_option(
       "--identity", a->identity,
-      "Directory with ca.crt, client.crt, client.key, coordinator.pub and issuer.pub "
+      "Directory with ca.crt, client.crt, client.key, root.json and issuer.pub "
       "(default STATE/identity)");
   command->add_option("--model", a->model, "Base model (default: the coordinator's base release)");
   a->vault.Declare(command, /*required=*/false);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/base/status_macros.h"
+#include "coordinator/distribution/root_keeper.h"
 #include "coordinator/registry/device_registry.h"
 
 namespace lorikeet {
@@ -21,6 +22,7 @@ absl::StatusOr<std::unique_ptr<SimCoordinator>> SimCoordinator::Create(
   RETURN_IF_ERROR(CheckTaskConfig(options.task));
   auto sim = std::unique_ptr<SimCoordinator>(new SimCoordinator(options, clock));
   ASSIGN_OR_RETURN(sim->store_, SqliteStore::Open(":memory:", /*create=*/true));
+  RETURN_IF_ERROR(sim->MakeRoot());
   sim->recording_ = std::make_unique<RecordingStore>(sim->store_.get(), std::move(finished));
   Publisher publisher(
       {.store = sim->store_.get(), .blobs = &sim->blobs_, .key = &sim->key_, .clock = clock});
@@ -37,7 +39,26 @@ absl::StatusOr<std::unique_ptr<SimCoordinator>> SimCoordinator::Create(
   return sim;
 }
 
+// A simulated fleet has one online key, and a root key that is not needed again.
+absl::Status SimCoordinator::MakeRoot() {
+  SeededRandom random("simulated root", options_.seed);
+  const SigningKey root_key = SigningKey::Generate(&random);
+  const Ed25519PublicKey online = key_.public_key();
+  root_ = MakeFirstRoot({.root_keys = {&root_key},
+                         .threshold = 1,
+                         .online = {{TrustRole::kTimestamp, online},
+                                    {TrustRole::kSnapshot, online},
+                                    {TrustRole::kTargets, online},
+                                    {TrustRole::kLog, online},
+                                    {TrustRole::kRounds, online}},
+                         .expires = clock_->Now() + absl::Hours(24 * 3650)});
+  return AcceptRoot(store_.get(), root_);
+}
+
 absl::Status SimCoordinator::Start() {
+  ASSIGN_OR_RETURN(
+      trust_, TrustOffice::Create(
+                  {.store = store_.get(), .clock = clock_, .keys = {&key_, &key_, &key_, &key_}}));
   ASSIGN_OR_RETURN(redeemer_, TokenRedeemer::Create(options_.tokens, token_seed_.Clone()));
   ASSIGN_OR_RETURN(coordinator_, Coordinator::Create({.store = recording_.get(),
                                                       .blobs = &blobs_,
@@ -45,7 +66,8 @@ absl::Status SimCoordinator::Start() {
                                                       .random = &random_,
                                                       .key = &key_,
                                                       .poll_interval = options_.poll_interval,
-                                                      .redeemer = &*redeemer_}));
+                                                      .redeemer = &*redeemer_,
+                                                      .trust = trust_.get()}));
   ASSIGN_OR_RETURN(office_, TokenOffice::Create({.store = store_.get(),
                                                  .schedule = options_.tokens,
                                                  .signer = &issuer_key_,

@@ -41,6 +41,7 @@ class SimCoordinator {
   // As kill -9: what is not in the store is gone.
   void Kill() {
     coordinator_.reset();
+    trust_.reset();
     office_.reset();
   }
   absl::Status Start();
@@ -50,7 +51,8 @@ class SimCoordinator {
 
   Store* store() { return store_.get(); }
   BlobStore* blobs() { return &blobs_; }
-  Ed25519PublicKey public_key() const { return key_.public_key(); }
+  // What devices pin.
+  const SignedMetadata& root() const { return root_; }
   Ed25519PublicKey issuer_key() const { return issuer_key_.public_key(); }
   // The newest catalog's version, and rounds, or sweeps of routed ones, that made a catalog.
   absl::StatusOr<uint64_t> CatalogVersion();
@@ -58,16 +60,19 @@ class SimCoordinator {
 
  private:
   SimCoordinator(const Options& options, const Clock* clock);
+  absl::Status MakeRoot();
   Options options_;
   const Clock* clock_;
   SeededRandom random_;
   SigningKey key_;
   SigningKey issuer_key_;
+  SignedMetadata root_;
   SecretBytes token_seed_;
   MemoryBlobStore blobs_;
   std::unique_ptr<SqliteStore> store_;
   std::unique_ptr<RecordingStore> recording_;
   std::optional<TokenRedeemer> redeemer_;
+  std::unique_ptr<TrustOffice> trust_;
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<TokenOffice> office_;
 };

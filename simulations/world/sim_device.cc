@@ -124,6 +124,10 @@ void SimDevice::Tamper(AgentResponse* response) {
       first_manifest_ = *manifest;
       FlipBit(&manifest->manifest, &dice_);
     }
+  } else if (auto* update = std::get_if<TrustUpdate>(&response->answer); update) {
+    if (update->timestamp) FlipBit(&update->timestamp->bytes, &dice_);
+  } else if (auto* evidence = std::get_if<LogEvidence>(&response->answer); evidence) {
+    evidence->head.tree.root[dice_.Below(32)] ^= 1;
   } else if (auto* chunk = std::get_if<ChunkResult>(&response->answer)) {
     FlipBit(&chunk->data, &dice_);
   } else if (auto* offer = std::get_if<RoundOffer>(&response->answer);

@@ -23,6 +23,8 @@ struct RequestSize {
 struct AnswerSize {
   uint64_t operator()(const std::monostate&) const { return 0; }
   uint64_t operator()(const HelloResult&) const { return 16; }
+  uint64_t operator()(const TrustUpdate& update) const { return Encode(update).size(); }
+  uint64_t operator()(const LogEvidence& evidence) const { return Encode(evidence).size(); }
   uint64_t operator()(const SignedManifest& manifest) const {
     return manifest.manifest.size() + manifest.signature.size() + manifest.key.size();
   }

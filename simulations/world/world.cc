@@ -60,7 +60,7 @@ absl::StatusOr<std::unique_ptr<World>> World::Create(const WorldOptions& options
                               .agent = options.agent,
                               .seed = options.seed,
                               .dropout = options.dropout};
-    device.agent.coordinator_key = world->coordinator_->public_key();
+    device.agent.root = world->coordinator_->root();
     device.agent.issuer_key = world->coordinator_->issuer_key();
     auto work = make_work(i, SeedOf(absl::StrFormat("work of device %d", i), options.seed));
     world->devices_.push_back(

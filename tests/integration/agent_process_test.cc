@@ -296,12 +296,15 @@ TEST_F(AgentProcessTest, ARevokedDeviceStops) {
   ExpectFailure(Agent("lost", "quiet", port), {"device lost is revoked"});
 }
 
-TEST_F(AgentProcessTest, AReleaseSignedByAnotherKeyIsRefused) {
+TEST_F(AgentProcessTest, ReleasesOfAnotherFleetAreRefused) {
   Enroll("pinned");
-  Write(Identity("pinned") + "/coordinator.pub", std::string(64, 'a') + "\n");
+  const std::string other = dir_ + "/other-fleet";
+  Must(kCoordinator + "init " + other);
+  Must(kCoordinator + "root show --out " + Identity("pinned") + "/root.json --config " + other +
+       "/coordinator.toml");
   int port = 0;
   const auto server = Serve(&port);
-  ExpectFailure(Agent("pinned", "quiet", port) + "--once", {"base release", "key"});
+  ExpectFailure(Agent("pinned", "quiet", port) + "--once", {"base release", "keys of"});
   EXPECT_FALSE(FileExists(State("pinned") + "/adapter.gguf"));
 }
 

@@ -115,8 +115,8 @@ TEST_F(CoordinatorCli, EnrolsAndRevokesDevices) {
   EXPECT_EQ(enrolled["coordinator"], "127.0.0.1:4321");
   const json connection = json::parse(*ReadFile(dir_ + "/phone/connection.json"));
   EXPECT_EQ(connection["device"], "phone");
-  EXPECT_EQ(connection["release_key"].get<std::string>() + "\n",
-            *ReadFile(dir_ + "/phone/coordinator.pub"));
+  RunJson("root show --out " + dir_ + "/root.json" + config_);
+  EXPECT_EQ(*ReadFile(dir_ + "/phone/root.json"), *ReadFile(dir_ + "/root.json"));
   EXPECT_THAT(*ReadFile(dir_ + "/phone/client.key"), HasSubstr("PRIVATE KEY"));
   ExpectError("device enroll phone --out " + dir_ + "/phone" + config_, 1, "enrolled already");
   ExpectError("device enroll ../phone --out " + dir_ + "/phone" + config_, 1, "device name");

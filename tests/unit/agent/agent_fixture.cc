@@ -78,9 +78,10 @@ absl::Status BreakableStore::WriteChunk(const ManifestFile& file, size_t chunk,
   return MemoryAgentStore::WriteChunk(file, chunk, data);
 }
 
-AgentTest::AgentTest() : key_(FixtureKey()), catalog_(TinyCatalog(kTestBase, 1)) {
+AgentTest::AgentTest()
+    : key_(FixtureKey()), vouching_(FixtureKey()), catalog_(TinyCatalog(kTestBase, 1)) {
   release_.content = SerializeCatalog(catalog_);
-  options_.coordinator_key = key_.public_key();
+  options_.root = vouching_.root();
   options_.base_fingerprint = kTestBase;
   options_.policy.federate = true;
 }
@@ -106,6 +107,9 @@ void AgentTest::Step(AgentEvent event) {
     if (auto* report = std::get_if<ReportAction>(&action)) reports_.push_back(std::move(*report));
     if (auto* stop = std::get_if<StopAction>(&action)) stopped_ = std::move(stop->status);
   }
+  if (!vouch_) return;
+  if (Requested<TrustQuery>()) AnswerOk(vouching_.Answer(clock_.Now()));
+  if (const auto* query = Requested<LogQuery>()) AnswerOk(vouching_.Prove(*query, clock_.Now()));
 }
 
 void AgentTest::Wake() {
@@ -116,6 +120,9 @@ void AgentTest::Wake() {
 
 void AgentTest::Answer(AgentResponse response) {
   ASSERT_TRUE(call_) << "the agent has not asked";
+  const auto* manifest = std::get_if<SignedManifest>(&response.answer);
+  const auto* query = Requested<ReleaseQuery>();
+  if (list_ && manifest && query) vouching_.List(*query, manifest->manifest);
   const uint64_t id = std::exchange(call_, std::nullopt)->id;
   Step(CallDone{id, std::move(response)});
 }

@@ -19,6 +19,7 @@
 #include "common/wire/manifest.h"
 #include "common/wire/sign_round.h"
 #include "device/agent/agent.h"
+#include "tests/unit/agent/test_vouching.h"
 
 namespace lorikeet {
 
@@ -65,7 +66,7 @@ class AgentTest : public testing::Test {
   void Start() { Step(StartEvent{}); }
   // Advances the clock to the end of the wait, and wakes the agent.
   void Wake();
-  // Answers the open call.
+  // Answers the open call.  A manifest is listed in the metadata if list_.
   void Answer(AgentResponse response);
   void AnswerOk(decltype(AgentResponse::answer) answer) { Answer({{}, std::move(answer)}); }
   void AnswerHello() { AnswerOk(HelloResult{1, 1, clock_.Now()}); }
@@ -89,6 +90,9 @@ class AgentTest : public testing::Test {
   ManualClock clock_{absl::FromUnixSeconds(1700000000)};
   SeededRandom random_{"agent test", 1};
   SigningKey key_;
+  TestVouching vouching_;
+  bool vouch_ = true;  // questions for metadata and proofs are answered at once
+  bool list_ = true;   // manifests that are answered with are listed in the metadata
   Catalog catalog_;
   TestRelease release_;
   AgentOptions options_;

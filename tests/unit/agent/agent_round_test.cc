@@ -43,7 +43,8 @@ class AgentRoundTest : public AgentTest {
  protected:
   explicit AgentRoundTest(bool tokens = false)
       : fleet_({.cohort_min = 3, .cohort_max = 3, .tokens = tokens}) {
-    options_.coordinator_key = fleet_.key().public_key();
+    options_.root = fleet_.root();
+    vouch_ = false;
     options_.base_fingerprint.clear();
     options_.policy.allow_demonstration = true;
     options_.stop_after_rounds = 1;
@@ -87,7 +88,7 @@ TEST_F(AgentRoundTest, TakesPartFromHelloToTheNextCatalog) {
     DoOne();
     for (Companion& other : others) other.Try(1);
   }
-  ASSERT_TRUE(stopped_);
+  ASSERT_TRUE(stopped_) << Reports("refused");
   EXPECT_TRUE(stopped_->ok()) << *stopped_;
   EXPECT_THAT(Reports("round_done"), HasSubstr("round 1: summed over 3 devices"));
   EXPECT_THAT(Reports("step"), HasSubstr("ShareKeys\nround 1: SubmitMaskedUpdate\n"

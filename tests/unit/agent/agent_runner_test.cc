@@ -13,6 +13,7 @@ class ReleasesOnly final : public FederationService {
   absl::Status away;  // what every call says when not OK
   std::optional<SignedManifest> manifest;
   std::string content;
+  TestVouching* vouching = nullptr;
 
   absl::StatusOr<HelloResult> Hello(const DeviceId&, uint32_t) override {
     if (!away.ok()) return away;
@@ -22,6 +23,14 @@ class ReleasesOnly final : public FederationService {
     if (!away.ok()) return away;
     if (!manifest) return absl::NotFoundError("nothing is published");
     return *manifest;
+  }
+  absl::StatusOr<TrustUpdate> GetTrust(const DeviceId&, const TrustQuery&) override {
+    if (!away.ok()) return away;
+    if (manifest) vouching->List({ReleaseKind::kCatalog, kTestBase}, manifest->manifest);
+    return vouching->Answer(absl::Now());
+  }
+  absl::StatusOr<LogEvidence> GetLogProof(const DeviceId&, const LogQuery& query) override {
+    return vouching->Prove(query, absl::Now());
   }
   absl::StatusOr<ChunkResult> FetchChunk(const DeviceId&, const ChunkQuery& query) override {
     return ChunkResult{content.substr(query.offset, query.length), content.size()};
@@ -64,6 +73,7 @@ class AgentRunnerTest : public AgentTest {
  protected:
   absl::Status RunIt(std::function<bool()> stop_requested = nullptr) {
     const SystemClock clock;
+    service_.vouching = &vouching_;
     agent_ = Agent::Create(options_, &clock, &random_, &store_).value();
     return RunAgent(agent_.get(), {.federation = &service_}, &work_, clock,
                     {.report = [&](const ReportAction& r) { reports_.push_back(r); },

@@ -7,6 +7,7 @@
 #include "common/dp/encoder.h"
 #include "common/gguf/writer.h"
 #include "common/wire/sign_round.h"
+#include "coordinator/distribution/root_keeper.h"
 #include "coordinator/registry/device_registry.h"
 #include "tests/support/shared_data.h"
 
@@ -80,9 +81,23 @@ std::string WriteTinyBase(const std::string& directory, int seed) {
 }
 
 TestFleet::TestFleet(const FleetOptions& options)
-    : directory_(MakeTempDir("fleet")), key_(FleetKey(1)), issuer_key_(FleetKey(2)) {
+    : directory_(MakeTempDir("fleet")),
+      store_path_(options.store.empty() ? directory_ + "/store.sqlite" : options.store),
+      key_(FleetKey(1)),
+      issuer_key_(FleetKey(2)),
+      root_key_(FleetKey(3)) {
   blobs_ = *DirectoryBlobStore::Open(directory_ + "/releases");
-  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", true);
+  store_ = *OpenStore(store_path_, true);
+  const Ed25519PublicKey online = key_.public_key();
+  root_ = MakeFirstRoot({.root_keys = {&root_key_},
+                         .threshold = 1,
+                         .online = {{TrustRole::kTimestamp, online},
+                                    {TrustRole::kSnapshot, online},
+                                    {TrustRole::kTargets, online},
+                                    {TrustRole::kLog, online},
+                                    {TrustRole::kRounds, online}},
+                         .expires = clock_.Now() + absl::Hours(24 * 365)});
+  EXPECT_TRUE(AcceptRoot(store_.get(), root_).ok());
   const auto base = publisher().PublishBase(WriteTinyBase(directory_, 1), "tiny");
   EXPECT_TRUE(base.ok()) << base.status();
   base_ = base->base_fingerprint;
@@ -98,14 +113,22 @@ TestFleet::TestFleet(const FleetOptions& options)
   Restart();
 }
 
-std::unique_ptr<Coordinator> TestFleet::Replica(SqliteStore* store) {
-  auto coordinator = Coordinator::Create({.store = store,
-                                          .blobs = blobs_.get(),
-                                          .clock = &clock_,
-                                          .random = &random_,
-                                          .key = &key_,
-                                          .redeemer = &*redeemer_,
-                                          .total_budget = total_budget_});
+std::unique_ptr<Coordinator> TestFleet::Replica(SqlStore* store, const ReplicaOptions& options) {
+  const Clock* clock = options.clock != nullptr ? options.clock : &clock_;
+  auto trust =
+      TrustOffice::Create({.store = store, .clock = clock, .keys = {&key_, &key_, &key_, &key_}});
+  EXPECT_TRUE(trust.ok()) << trust.status();
+  trust_.push_back(*std::move(trust));
+  auto coordinator =
+      Coordinator::Create({.store = store,
+                           .blobs = blobs_.get(),
+                           .clock = clock,
+                           .random = options.random != nullptr ? options.random : &random_,
+                           .key = &key_,
+                           .redeemer = &*redeemer_,
+                           .trust = trust_.back().get(),
+                           .leadership = options.leadership,
+                           .total_budget = total_budget_});
   EXPECT_TRUE(coordinator.ok()) << coordinator.status();
   return *std::move(coordinator);
 }
@@ -120,9 +143,9 @@ void TestFleet::Restart() {
   office_.reset();
   const std::vector<uint8_t> seed(kVoprfSeedBytes, 7);
   redeemer_ = TokenRedeemer::Create(token_schedule(), SecretBytes::CopyOf(seed)).value();
-  store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
+  store_ = *OpenStore(store_path_, false);
   coordinator_ = Replica(store_.get());
-  office_store_ = *SqliteStore::Open(directory_ + "/store.sqlite", false);
+  office_store_ = *OpenStore(store_path_, false);
   office_ = TokenOffice::Create({.store = office_store_.get(),
                                  .schedule = token_schedule(),
                                  .signer = &issuer_key_,
@@ -172,7 +195,7 @@ absl::Status TestDevice::Prepare(uint64_t catalog_version) {
   RoundQuery query;
   query.base_fingerprint = fleet_->base();
   query.catalog_version = catalog_version;
-  ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->service().GetRound(id_, query));
+  ASSIGN_OR_RETURN(const RoundOffer offer, fleet_->entrance().GetRound(id_, query));
   if (offer.rounds.empty()) return absl::NotFoundError("no round is offered");
   const auto has_persona = [this] {
     const int index = persona_ - round_.layout.first_persona;
@@ -184,6 +207,10 @@ absl::Status TestDevice::Prepare(uint64_t catalog_version) {
   }
   caller_ = id_;
   token_.reset();
+  shares_.reset();
+  acknowledgement_.reset();
+  unmask_.reset();
+  masked_ = false;
   if (round_.token) {
     RETURN_IF_ERROR(FetchToken());
   } else {
@@ -200,23 +227,26 @@ absl::Status TestDevice::Advertise(FederationService* service) {
 
 absl::Status TestDevice::Join(uint64_t catalog_version) {
   RETURN_IF_ERROR(Prepare(catalog_version));
-  return Advertise(&fleet_->service());
+  return Advertise(&fleet_->entrance());
 }
 
 absl::StatusOr<PollResult> TestDevice::Poll() {
-  return fleet_->service().Poll(caller_, {.session = round_.secagg.session, .ticket = ticket_});
+  return fleet_->entrance().Poll(caller_, {.session = round_.secagg.session, .ticket = ticket_});
 }
 
 absl::Status TestDevice::Share() {
   ASSIGN_OR_RETURN(const PollResult poll, Poll());
   if (!poll.directory) return absl::FailedPreconditionError("no directory yet");
-  ASSIGN_OR_RETURN(const ShareKeysMessage message, client_->ShareKeys(*poll.directory));
-  return fleet_->service().ShareKeys(caller_, message);
+  if (!shares_) {
+    ASSIGN_OR_RETURN(shares_, client_->ShareKeys(*poll.directory));
+  }
+  return fleet_->entrance().ShareKeys(caller_, *shares_);
 }
 
 absl::Status TestDevice::Mask(int persona, float value) {
   ASSIGN_OR_RETURN(const PollResult poll, Poll());
   if (!poll.delivery) return absl::FailedPreconditionError("no delivery yet");
+  if (masked_) return fleet_->entrance().SubmitMaskedUpdate(caller_, update_);
   const UpdateLayout& layout = round_.layout;
   std::vector<float> vector(static_cast<size_t>(layout.dimension()));
   const size_t block = static_cast<size_t>(layout.block_size);
@@ -229,14 +259,17 @@ absl::Status TestDevice::Mask(int persona, float value) {
   ASSIGN_OR_RETURN(const ClippedDelta clipped, Clip(std::move(vector), round_.encoding.clip_norm));
   ASSIGN_OR_RETURN(const EncodedDelta encoded, Encode(clipped, round_.encoding, &random_));
   ASSIGN_OR_RETURN(update_, client_->MaskInput(*poll.delivery, encoded));
-  return fleet_->service().SubmitMaskedUpdate(caller_, update_);
+  masked_ = true;
+  return fleet_->entrance().SubmitMaskedUpdate(caller_, update_);
 }
 
 absl::Status TestDevice::Acknowledge() {
   ASSIGN_OR_RETURN(const PollResult poll, Poll());
   if (!poll.survivors) return absl::FailedPreconditionError("no survivors yet");
-  ASSIGN_OR_RETURN(const auto message, client_->Acknowledge(*poll.survivors));
-  return fleet_->service().Acknowledge(caller_, message);
+  if (!acknowledgement_) {
+    ASSIGN_OR_RETURN(acknowledgement_, client_->Acknowledge(*poll.survivors));
+  }
+  return fleet_->entrance().Acknowledge(caller_, *acknowledgement_);
 }
 
 absl::Status TestDevice::Unmask() {
@@ -244,8 +277,10 @@ absl::Status TestDevice::Unmask() {
   // Enough others were faster: the round has ended without this device's shares.
   if (poll.phase >= RoundPhase::kDone) return absl::OkStatus();
   if (!poll.acknowledgements) return absl::FailedPreconditionError("no acknowledgements yet");
-  ASSIGN_OR_RETURN(const UnmaskResponse message, client_->Unmask(*poll.acknowledgements));
-  return fleet_->service().Unmask(caller_, message);
+  if (!unmask_) {
+    ASSIGN_OR_RETURN(unmask_, client_->Unmask(*poll.acknowledgements));
+  }
+  return fleet_->entrance().Unmask(caller_, *unmask_);
 }
 
 }  // namespace lorikeet

@@ -20,6 +20,7 @@
 #include "coordinator/distribution/directory_blob_store.h"
 #include "coordinator/registry/token_office.h"
 #include "coordinator/rounds/coordinator.h"
+#include "coordinator/storage/open_store.h"
 #include "coordinator/storage/sqlite_store.h"
 
 namespace lorikeet {
@@ -36,7 +37,8 @@ struct FleetOptions {
   double noise_multiplier = 0.001;  // next to none: sums can be compared
   double epsilon_budget = 1e9;
   int devices = 6;
-  bool tokens = false;  // the task requires them
+  bool tokens = false;     // the task requires them
+  std::string store = {};  // see OpenStore; empty: a file of the fleet's
   int personas = 2;
   int bucket_personas = 0;  // above 0: the task is routed, and requires tokens
   std::string noise = "skellam";
@@ -54,7 +56,16 @@ class TestFleet {
   void LimitTotal(const PrivacyBudget& budget);
 
   // A second coordinator over `store`, as another process would be.
-  std::unique_ptr<Coordinator> Replica(SqliteStore* store);
+  struct ReplicaOptions {
+    Leadership* leadership = nullptr;
+    const Clock* clock = nullptr;    // null: the fleet's
+    RandomSource* random = nullptr;  // null: the fleet's
+  };
+  std::unique_ptr<Coordinator> Replica(SqlStore* store, const ReplicaOptions& options);
+  std::unique_ptr<Coordinator> Replica(SqlStore* store) { return Replica(store, {}); }
+  // Where devices call from now on instead of at service().
+  void Redirect(FederationService* entrance) { entrance_ = entrance; }
+  FederationService& entrance() { return entrance_ != nullptr ? *entrance_ : *coordinator_; }
 
   Coordinator& service() { return *coordinator_; }
   TokenOffice& office() { return *office_; }
@@ -62,11 +73,13 @@ class TestFleet {
   static TokenSchedule token_schedule() {
     return {.start_unix_seconds = 0, .epoch_seconds = 1000, .tokens_per_epoch = 3};
   }
-  SqliteStore& store() { return *store_; }
+  SqlStore& store() { return *store_; }
   BlobStore& blobs() { return *blobs_; }
-  std::string store_path() const { return directory_ + "/store.sqlite"; }
+  const std::string& store_path() const { return store_path_; }
   ManualClock& clock() { return clock_; }
   const SigningKey& key() const { return key_; }
+  // What devices pin.
+  const SignedMetadata& root() const { return root_; }
   const std::string& directory() const { return directory_; }
   const std::string& base() const { return base_; }
   Publisher publisher();
@@ -75,21 +88,27 @@ class TestFleet {
 
  private:
   std::string directory_;
+  std::string store_path_;
+  FederationService* entrance_ = nullptr;
   ManualClock clock_{absl::FromUnixSeconds(1700000000)};
   SeededRandom random_{"test fleet", 1};
   SigningKey key_;
   SigningKey issuer_key_;
+  SigningKey root_key_;
+  SignedMetadata root_;
   std::string base_;
   std::optional<PrivacyBudget> total_budget_;
-  std::unique_ptr<SqliteStore> store_;
+  std::unique_ptr<SqlStore> store_;
   std::unique_ptr<DirectoryBlobStore> blobs_;
-  std::unique_ptr<SqliteStore> office_store_;
+  std::unique_ptr<SqlStore> office_store_;
   std::optional<TokenRedeemer> redeemer_;
+  std::vector<std::unique_ptr<TrustOffice>> trust_;  // of each coordinator
   std::unique_ptr<Coordinator> coordinator_;
   std::unique_ptr<TokenOffice> office_;
 };
 
-// One participant of one round.  Each call polls and sends one message.
+// One participant of one round.  Each call polls and sends one message, the same if it is
+// repeated.
 class TestDevice {
  public:
   // Device number `index`: id "device-<index>".
@@ -130,6 +149,11 @@ class TestDevice {
   RoundDescription round_;
   std::unique_ptr<SecAggClient> client_;
   KeyAdvertisement keys_;
+  // What was made for this round: sent again where the first time failed.
+  std::optional<ShareKeysMessage> shares_;
+  std::optional<Acknowledgement> acknowledgement_;
+  std::optional<UnmaskResponse> unmask_;
+  bool masked_ = false;
   MaskedUpdate update_;
   uint32_t ticket_ = 0;
 };
