@@ -186,6 +186,7 @@ absl::StatusOr<RoundOffer> Coordinator::GetRound(const DeviceId& device, const R
   offer.retry_after = options_.round_interval;
   for (const OpenRound* round : OfferedRounds(device, query)) {
     offer.rounds.push_back(round->record.description);
+    if (!member) open_.at(round->record.session).offered.insert(std::hash<DeviceId>()(device));
   }
   return offer;
 }

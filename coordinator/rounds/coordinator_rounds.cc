@@ -187,6 +187,7 @@ absl::Status Coordinator::StartSweep(const TaskConfig& config, uint64_t first_nu
     const absl::Status logged = options_.trust->Log({LogEntryKind::kRound, session});
     if (!logged.ok()) LogError(absl::StrCat("transparency log: ", logged.message()));
     ASSIGN_OR_RETURN(open_[session], RestoreRound(std::move(record), {}, {}));
+    open_[session].began_here = true;
   }
   return absl::OkStatus();
 }

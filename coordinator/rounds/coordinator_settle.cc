@@ -170,6 +170,7 @@ absl::Status Coordinator::Settle(OpenRound* round) {
                     sum ? "" : "; the others of its sweep: ", ToAbsl(Message(outcome)));
   }
   report["steps"] = round->statistics.ToJson(record.opened);
+  if (round->began_here) report["checked_in"] = round->offered.size();
   record.report = report.dump();
   ASSIGN_OR_RETURN(end.noise, NoiseAfter(options_.store, *round->machine));
   const absl::Status status = options_.store->FinishRound(end);

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -36,6 +38,10 @@ struct OpenRound {
   std::unique_ptr<RoundMachine> machine;
   RoundStatistics statistics;
   std::string writer;  // of partial sums; fresh with every Restore
+  // Hashes of the devices that were offered it, to be counted for its owner.  In memory only: of a
+  // round that another process began they are not all known.
+  std::set<size_t> offered;
+  bool began_here = false;
 
   // A machine for a record, stepped through its stored events, whose masked updates are in `sums`.
   // `pool`: see RoundMachine.

@@ -118,7 +118,8 @@ TEST_F(FleetViewTest, FollowsAnOpenRoundWithoutReplayingIt) {
 TEST_F(FleetViewTest, SaysWhereARoundLostDevicesAndWhy) {
   TestFleet fleet;
   Open(&fleet);
-  auto devices = Devices(&fleet, 5);
+  auto devices = Devices(&fleet, 6);
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(devices[5].Prepare().ok()) << "it asks, and asks again";
   First(5, devices, [](TestDevice& d) { return Join(d); });
   First(5, devices, Share);
   First(3, devices, Mask);
@@ -132,6 +133,7 @@ TEST_F(FleetViewTest, SaysWhereARoundLostDevicesAndWhy) {
   const RoundView& round = view.recent[0];
   EXPECT_EQ(round.status, RoundStatus::kDone) << round.message;
   EXPECT_EQ(round.survivors, 3);
+  EXPECT_EQ(round.checked_in, std::optional<int>(6));
   EXPECT_EQ(round.steps[0].arrived, 5);
   EXPECT_EQ(round.steps[2].arrived, 3);
   EXPECT_TRUE(round.steps[2].waited);
@@ -152,6 +154,23 @@ TEST_F(FleetViewTest, SaysWhereARoundLostDevicesAndWhy) {
   ASSERT_EQ(view.releases.size(), 3u);
   EXPECT_TRUE(view.releases[0].newest);
   EXPECT_GT(view.releases[0].bytes, 0u);
+}
+
+TEST_F(FleetViewTest, WhoCheckedInIsNotKnownOfARoundThatARestartContinued) {
+  TestFleet fleet;
+  Open(&fleet);
+  auto devices = Devices(&fleet, 5);
+  First(3, devices, [](TestDevice& d) { return Join(d); });
+  fleet.Restart();
+  Some(3, 5, devices, [](TestDevice& d) { return Join(d); });
+  First(5, devices, Share);
+  First(5, devices, Mask);
+  First(5, devices, Acknowledge);
+  First(5, devices, Unmask);
+  const FleetView view = Read(&fleet);
+  ASSERT_EQ(view.recent.size(), 1u);
+  EXPECT_EQ(view.recent[0].survivors, 5) << view.recent[0].message;
+  EXPECT_FALSE(view.recent[0].checked_in.has_value());
 }
 
 TEST_F(FleetViewTest, AnAbortedRoundLostEverybodyAndNeedsALook) {
