@@ -80,6 +80,7 @@ describe("the page", () => {
       const counts = Object.fromEntries(see.funnel.map(([name, n]) => [name, n]));
       assert.equal(counts["Joined"], round.steps[0].arrived);
       assert.equal(counts["In the sum"], round.survivors);
+      assert.equal(counts["Checked in"], round.checked_in);
       if (round.steps[2].reached) assert.equal(counts["Sent a masked update"], round.steps[2].arrived);
       for (const loss of round.losses) assert.ok(see.reasons.some((r) => r.includes(loss.why.replace(/\s+/g, " "))), loss.why);
       const lost = round.losses.filter((l) => !l.counted).reduce((n, l) => n + l.devices, 0);

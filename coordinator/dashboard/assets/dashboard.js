@@ -181,8 +181,8 @@ const lossAt = (round, step) => round.losses.filter((l) => l.step === step && !l
 function funnelRows(round) {
   const [join, share, mask, acknowledge, unmask] = round.steps;
   const rows = [];
-  if (round.checked_in !== null) rows.push({name: "Checked in", n: round.checked_in, losses: []});
-  rows.push({name: "Joined", n: join.arrived, note: `of ${plural(round.cohort_max, "place")}`, losses: lossAt(round, "advertise")});
+  if (round.checked_in !== null) rows.push({name: "Checked in", n: round.checked_in, note: "were offered it", losses: []});
+  rows.push({name: "Joined", n: join.arrived, note: (round.checked_in > join.arrived ? `${whole(round.checked_in - join.arrived)} did not join; ` : "") + `${plural(round.cohort_max, "place")}`, losses: lossAt(round, "advertise")});
   if (share.reached) rows.push({name: "Shared keys", n: share.arrived, losses: lossAt(round, "share")});
   if (mask.reached) rows.push({name: "Sent a masked update", n: mask.arrived, losses: lossAt(round, "mask")});
   if (acknowledge.reached) rows.push({name: "Acknowledged the survivors", n: acknowledge.arrived, losses: lossAt(round, "acknowledge"), kind: "aside"});
