@@ -281,36 +281,43 @@ uint64_t SecAggServer::State::PackedBytes() const {
   return (static_cast<uint64_t>(parameters.dimension) * parameters.modulus_bits + 7) / 8;
 }
 
-absl::StatusOr<bool> SecAggServer::State::EnterMasked(ClientIndex sender, const Hash256& hash) {
-  SecAggServerClient& client = clients[sender];
-  ASSIGN_OR_RETURN(const bool is_new, IsNew(client.masked, hash, sender));
+absl::StatusOr<bool> SecAggServer::State::MaskedIsNew(ClientIndex sender,
+                                                      const Hash256& hash) const {
+  ASSIGN_OR_RETURN(const bool is_new, IsNew(clients[sender].masked, hash, sender));
   if (!is_new) return false;
   RETURN_IF_ERROR(Expect(SecAggStep::kMask));
-  if (!client.shared) {
-    return absl::FailedPreconditionError(
-        absl::StrFormat("client %d did not share keys in time", sender));
-  }
-  client.masked = hash;
+  if (clients[sender].shared) return true;
+  return absl::FailedPreconditionError(
+      absl::StrFormat("client %d did not share keys in time", sender));
+}
+
+void SecAggServer::State::EnterMasked(ClientIndex sender, const Hash256& hash) {
+  clients[sender].masked = hash;
   ++arrived;
   ++survivor_count;
-  return true;
 }
 
 absl::Status SecAggServer::AddMaskedUpdate(const MaskedUpdate& message) {
   State& s = *state_;
   RETURN_IF_ERROR(s.CheckClient(message.session, message.sender));
+  const Hash256 hash = Blake2b(message.packed);
+  ASSIGN_OR_RETURN(const bool is_new, s.MaskedIsNew(message.sender, hash));
+  if (!is_new) return absl::OkStatus();
   if (message.packed.size() != s.PackedBytes()) {
     return absl::InvalidArgumentError(absl::StrFormat("masked update: expected %d bytes, got %d",
                                                       s.PackedBytes(), message.packed.size()));
   }
-  ASSIGN_OR_RETURN(const bool is_new, s.EnterMasked(message.sender, Blake2b(message.packed)));
-  if (is_new) AddPackedBits(message.packed, s.parameters.modulus_bits, s.sum);
+  AddPackedBits(message.packed, s.parameters.modulus_bits, s.sum);
+  s.EnterMasked(message.sender, hash);
   return absl::OkStatus();
 }
 
 absl::Status SecAggServer::AddMaskedElsewhere(ClientIndex sender, const Hash256& hash) {
-  RETURN_IF_ERROR(state_->CheckClient(state_->parameters.session, sender));
-  return state_->EnterMasked(sender, hash).status();
+  State& s = *state_;
+  RETURN_IF_ERROR(s.CheckClient(s.parameters.session, sender));
+  ASSIGN_OR_RETURN(const bool is_new, s.MaskedIsNew(sender, hash));
+  if (is_new) s.EnterMasked(sender, hash);
+  return absl::OkStatus();
 }
 
 std::vector<uint8_t> SecAggServer::PackedSum() const {

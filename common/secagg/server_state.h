@@ -74,8 +74,10 @@ struct SecAggServer::State {
 
   // Bytes of `dimension` packed elements.
   uint64_t PackedBytes() const;
-  // Enters a masked update, by its hash: true if it is a new one.
-  absl::StatusOr<bool> EnterMasked(ClientIndex sender, const Hash256& hash);
+  // Whether a masked update with this hash may enter now: as IsNew, and the step is R2.
+  absl::StatusOr<bool> MaskedIsNew(ClientIndex sender, const Hash256& hash) const;
+  // REQUIRES: MaskedIsNew.
+  void EnterMasked(ClientIndex sender, const Hash256& hash);
   bool alive(ClientIndex client) const { return clients[client].masked.has_value(); }
   bool dropped(ClientIndex client) const {
     return clients[client].shared && !clients[client].masked;
