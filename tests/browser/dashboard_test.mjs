@@ -67,7 +67,9 @@ describe("the page", () => {
     }
     const newest = state.recent.find((r) => r.status === "done");
     assert.deepEqual(see.personas, newest.personas.map((p) => [p.id, p.noisy_count.toFixed(1)]));
-    assert.equal(see.plots, 2, "uPlot was fetched by npm, as this test's browser driver was");
+    // uPlot is fetched when the program is configured; npm may have been out of reach then, and the page must say so.
+    const missing = await page.getByText("Plots were not built in").count();
+    assert.equal(see.plots, missing > 0 ? 0 : 2);
     assert.ok(see.releases.some(([name]) => name.includes("newest")));
     await close();
   });
