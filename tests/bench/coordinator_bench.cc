@@ -38,6 +38,8 @@
 #include "coordinator/admin/certificate_authority.h"
 #include "coordinator/distribution/directory_blob_store.h"
 #include "coordinator/distribution/publisher.h"
+#include "coordinator/distribution/root_keeper.h"
+#include "coordinator/distribution/trust_office.h"
 #include "coordinator/registry/device_registry.h"
 #include "coordinator/rounds/coordinator.h"
 #include "coordinator/server/server.h"
@@ -103,6 +105,16 @@ absl::StatusOr<Fleet> MakeFleet(int devices, int rounds) {
   ASSIGN_OR_RETURN(fleet.server,
                    IssueServerCertificate(fleet.authority, {"127.0.0.1"}, absl::Now(), kDay));
   ASSIGN_OR_RETURN(const auto store, SqliteStore::Open(fleet.directory + "/store.sqlite", true));
+  const Ed25519PublicKey online = fleet.key->public_key();
+  const SigningKey root_key = SigningKey::Generate(&random);
+  RETURN_IF_ERROR(AcceptRoot(store.get(), MakeFirstRoot({.root_keys = {&root_key},
+                                                         .threshold = 1,
+                                                         .online = {{TrustRole::kTimestamp, online},
+                                                                    {TrustRole::kSnapshot, online},
+                                                                    {TrustRole::kTargets, online},
+                                                                    {TrustRole::kLog, online},
+                                                                    {TrustRole::kRounds, online}},
+                                                         .expires = absl::Now() + 365 * kDay})));
   ASSIGN_OR_RETURN(const auto blobs, DirectoryBlobStore::Open(fleet.directory + "/releases"));
   Publisher publisher(
       {.store = store.get(), .blobs = blobs.get(), .key = &*fleet.key, .clock = &clock});
@@ -136,6 +148,7 @@ struct Core {
   SystemClock clock;
   SystemRandom random;
   ThreadPool pool;
+  std::unique_ptr<TrustOffice> trust;
   std::unique_ptr<Coordinator> coordinator;
 };
 
@@ -143,12 +156,18 @@ absl::StatusOr<std::unique_ptr<Core>> OpenCore(const Fleet& fleet) {
   auto core = std::make_unique<Core>();
   ASSIGN_OR_RETURN(core->store, SqliteStore::Open(fleet.directory + "/store.sqlite", false));
   ASSIGN_OR_RETURN(core->blobs, DirectoryBlobStore::Open(fleet.directory + "/releases"));
+  ASSIGN_OR_RETURN(
+      core->trust,
+      TrustOffice::Create({.store = core->store.get(),
+                           .clock = &core->clock,
+                           .keys = {&*fleet.key, &*fleet.key, &*fleet.key, &*fleet.key}}));
   ASSIGN_OR_RETURN(core->coordinator, Coordinator::Create({.store = core->store.get(),
                                                            .blobs = core->blobs.get(),
                                                            .clock = &core->clock,
                                                            .random = &core->random,
                                                            .key = &*fleet.key,
-                                                           .pool = &core->pool}));
+                                                           .pool = &core->pool,
+                                                           .trust = core->trust.get()}));
   return core;
 }
 
